@@ -1,0 +1,240 @@
+"""Every error that ocikit raises on purpose, and how they are related.
+
+::
+
+    OciError                     anything below; str() is one line: what, where, what to do
+    ├── InvalidInput             words from outside that break their grammar
+    │   ├── InvalidDocument      JSON of a manifest, index, config or layout marker
+    │   ├── InvalidDigest        not ALGORITHM:ENCODED
+    │   ├── UnsupportedDigest    a well-formed digest whose algorithm can't be computed here
+    │   ├── InvalidReference     image reference syntax
+    │   └── InvalidPlatform      os/arch[/variant]
+    ├── VerificationError        bytes that are not what their descriptor says
+    │   ├── SizeMismatch
+    │   ├── DigestMismatch
+    │   └── DiffIdMismatch       the uncompressed layer is not what the config says
+    ├── CorruptStream            a compressed stream that ends early, is damaged or has garbage behind it
+    ├── TarError                 a tar archive that is damaged or says something we don't take
+    ├── UnsafeEntry              a layer entry that would leave the root, or has a reserved name
+    ├── NotFound
+    │   ├── BlobNotFound
+    │   ├── RefNotFound
+    │   └── NoMatchingPlatform
+    ├── LayoutError              an image layout or archive whose files break the rules
+    ├── DestinationError         a destination that exists, is not empty, or can't be written
+    ├── LimitExceeded            more bytes, entries or levels than a stated limit
+    └── UnpackError              the file system refused what a layer asks for
+
+Errors keep their facts as attributes; the sentence for people is made here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = [
+    "BlobNotFound",
+    "CorruptStream",
+    "DestinationError",
+    "DiffIdMismatch",
+    "DigestMismatch",
+    "InvalidDigest",
+    "InvalidDocument",
+    "InvalidInput",
+    "InvalidPlatform",
+    "InvalidReference",
+    "LayoutError",
+    "LimitExceeded",
+    "NoMatchingPlatform",
+    "NotFound",
+    "OciError",
+    "RefNotFound",
+    "SizeMismatch",
+    "TarError",
+    "UnpackError",
+    "UnsafeEntry",
+    "UnsupportedDigest",
+    "VerificationError",
+]
+
+
+class OciError(Exception):
+    """Base of all errors that ocikit raises on purpose."""
+
+    def __init__(self, message: str) -> None:
+        # Names come from hostile input: a line break or an escape sequence in one would forge lines of output.
+        super().__init__(_one_line(message))
+
+
+def _one_line(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+
+
+def show(name: bytes | str) -> str:
+    """Make a name from an image readable in a message: printable, one line, at most 200 characters."""
+    text = _one_line(name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else name)
+    return text if len(text) <= 200 else f"{text[:160]}…({len(text)} characters)"
+
+
+class InvalidInput(OciError):
+    """Words from outside that break their grammar."""
+
+
+class InvalidDocument(InvalidInput):
+    """JSON of a document that can't be accepted; `pointer` is a JSON pointer (RFC 6901) to the place."""
+
+    def __init__(self, reason: str, *, document: str = "document", pointer: str = "") -> None:
+        self.reason, self.document, self.pointer = reason, document, pointer
+        super().__init__(f"{document}{' at ' + show(pointer) if pointer else ''}: {reason}")
+
+
+class InvalidDigest(InvalidInput):
+    """Text that is not a digest by the grammar of image-spec descriptor.md#digests."""
+
+    def __init__(self, text: str, reason: str) -> None:
+        self.text, self.reason = text, reason
+        super().__init__(f"invalid digest {show(text)!r}: {reason}")
+
+
+class UnsupportedDigest(InvalidInput):
+    """A well-formed digest whose algorithm is not one that can be computed (sha256, sha512)."""
+
+    def __init__(self, digest: str, algorithm: str) -> None:
+        self.digest, self.algorithm = digest, algorithm
+        super().__init__(f"digest {show(digest)} uses the algorithm {algorithm!r}; only sha256 and sha512 can be checked")
+
+
+class InvalidReference(InvalidInput):
+    """An image reference that breaks the syntax of containers-transports(5) or docker's reference grammar."""
+
+    def __init__(self, text: str, reason: str) -> None:
+        self.text, self.reason = text, reason
+        super().__init__(f"invalid reference {show(text)!r}: {reason}")
+
+
+class InvalidPlatform(InvalidInput):
+    """A platform that is not os/arch[/variant]."""
+
+    def __init__(self, text: str, reason: str) -> None:
+        self.text, self.reason = text, reason
+        super().__init__(f"invalid platform {show(text)!r}: {reason}")
+
+
+class VerificationError(OciError):
+    """Bytes that are not what their descriptor says."""
+
+
+class SizeMismatch(VerificationError):
+    """A blob with another length than its descriptor's `size`; `actual` is what was read before giving up."""
+
+    def __init__(self, *, digest: str, expected: int, actual: int) -> None:
+        self.digest, self.expected, self.actual = digest, expected, actual
+        more = "more than " if actual > expected else ""
+        got = expected if actual > expected else actual
+        super().__init__(f"blob {show(digest)}: size is {more}{got} bytes, its descriptor says {expected}")
+
+
+class DigestMismatch(VerificationError):
+    """A blob whose bytes have another digest than its descriptor says."""
+
+    def __init__(self, *, expected: str, actual: str) -> None:
+        self.expected, self.actual = expected, actual
+        super().__init__(f"blob {show(expected)}: its bytes have the digest {actual}")
+
+
+class DiffIdMismatch(VerificationError):
+    """A layer whose uncompressed bytes have another digest than `rootfs.diff_ids` of the config says."""
+
+    def __init__(self, *, layer: str, expected: str, actual: str) -> None:
+        self.layer, self.expected, self.actual = layer, expected, actual
+        super().__init__(f"layer {show(layer)}: its diff_id is {actual}, the config says {show(expected)}")
+
+
+class CorruptStream(OciError):
+    """A compressed stream that can't be read on; `offset` counts bytes of the compressed input."""
+
+    def __init__(self, compression: str, offset: int, reason: str) -> None:
+        self.compression, self.offset, self.reason = compression, offset, reason
+        super().__init__(f"corrupt {compression} stream at byte {offset}: {reason}")
+
+
+class TarError(OciError):
+    """A tar archive that can't be read on; `offset` counts bytes of the (uncompressed) archive."""
+
+    def __init__(self, offset: int, reason: str) -> None:
+        self.offset, self.reason = offset, reason
+        super().__init__(f"bad tar archive at byte {offset}: {reason}")
+
+
+class UnsafeEntry(OciError):
+    """A layer entry that is refused: it would leave the root, or its name is reserved."""
+
+    def __init__(self, name: bytes, reason: str) -> None:
+        self.name, self.reason = name, reason
+        super().__init__(f"unsafe entry {show(name)!r}: {reason}")
+
+
+class NotFound(OciError):
+    """Something that was asked for is not there."""
+
+
+class BlobNotFound(NotFound):
+    """No blob with this digest in the store that was asked; `where` names the store."""
+
+    def __init__(self, digest: str, where: str) -> None:
+        self.digest, self.where = digest, where
+        super().__init__(f"blob {show(digest)} not found in {show(where)}")
+
+
+class RefNotFound(NotFound):
+    """No such tag or digest; `available` lists the tags that are there."""
+
+    def __init__(self, wanted: str, where: str, available: Sequence[str] = ()) -> None:
+        self.wanted, self.where, self.available = wanted, where, tuple(available)
+        listed = ", ".join(show(name) for name in self.available[:20])
+        more = f" and {len(self.available) - 20} more" if len(self.available) > 20 else ""
+        there = f"there is: {listed}{more}" if listed else "it holds no tags"
+        super().__init__(f"{show(wanted)!r} not found in {show(where)}; {there}")
+
+
+class NoMatchingPlatform(NotFound):
+    """An index with no image for the wanted platform; `available` lists those it has."""
+
+    def __init__(self, wanted: str, where: str, available: Sequence[str]) -> None:
+        self.wanted, self.where, self.available = wanted, where, tuple(available)
+        listed = ", ".join(show(name) for name in self.available) or "none"
+        super().__init__(f"no image for platform {show(wanted)} in {show(where)}; there is: {listed}; choose with --platform")
+
+
+class LayoutError(OciError):
+    """An image layout or archive whose files break the rules of image-spec image-layout.md."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        self.where, self.reason = where, reason
+        super().__init__(f"{show(where)}: {reason}")
+
+
+class DestinationError(OciError):
+    """A destination that can't be used as it is."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        self.where, self.reason = where, reason
+        super().__init__(f"{show(where)}: {reason}")
+
+
+class LimitExceeded(OciError):
+    """More than a stated limit; `actual` is None where counting stopped at the limit."""
+
+    def __init__(self, what: str, limit: int, actual: int | None = None) -> None:
+        self.what, self.limit, self.actual = what, limit, actual
+        super().__init__(f"{what}: {'more than ' if actual is None else str(actual) + ', over '}the limit of {limit}")
+
+
+class UnpackError(OciError):
+    """The file system refused what a layer asks for; `path` is inside the image."""
+
+    def __init__(self, path: bytes, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(f"cannot unpack {show(path)!r}: {reason}")
