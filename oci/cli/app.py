@@ -1,0 +1,159 @@
+"""The root of the command line: a table of all commands, of which only the one that is asked for is imported.
+
+`--help` answers from the table; a test holds it against the docstrings of the modules it names.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from oci.cli.command import PlainCommand
+from oci.cli.failures import UsageError
+from oci.cli.session import Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One row of the table: `oci.cli.MODULE` has a function FUNCTION whose first docstring line is `help`."""
+
+    name: str
+    module: str
+    help: str
+    function: str = ""
+    section: str
+
+    def load(self) -> Any:
+        """Import the module and make the command that typer runs."""
+        module = import_module(f"oci.cli.{self.module}")
+        app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+        app.command(self.name, cls=PlainCommand)(getattr(module, self.function or self.name))
+        return typer.main.get_command(app)
+
+
+def _rows(section: str, module: str, **commands: str) -> list[Command]:
+    return [
+        Command(name=name.rstrip("_"), module=module, help=text, function=name, section=section)
+        for name, text in commands.items()
+    ]
+
+
+TABLE: tuple[Command, ...] = (
+    *_rows(
+        "Images",
+        "layouts",
+        init="Make an empty image layout.",
+        ls="List the images of a layout or an archive.",
+    ),
+    *_rows(
+        "Images",
+        "show",
+        inspect="Show what an image is, or exactly the bytes of its documents.",
+        history="Show how an image was made, each step beside its layer.",
+        files="List the files of an image, or of one of its layers.",
+    ),
+    *_rows(
+        "Images",
+        "layouts",
+        tag="Give an image of a layout one more tag.",
+        untag="Take a tag away; the image's blobs stay until gc.",
+        gc="Delete the blobs of a layout that nothing refers to.",
+    ),
+    *_rows("Images", "copying", copy="Copy an image between layouts and archives."),
+    *_rows("Verify", "checking", verify="Check everything about an image or a layout, and list every fault."),
+    *_rows("Build", "append", append="Add layers from directories and tar files to an image, or to nothing."),
+    *_rows("Build", "configure", config="Change an image's config without touching its layers."),
+    *_rows("Unpack", "unpacking", unpack="Write the merged root file system of an image to a directory."),
+)
+
+COMMANDS = {command.name: command for command in TABLE}
+
+# The contract names these; they come with later versions. Asked for by name, they say so instead of "no such command".
+LATER = frozenset(
+    """diff cat extract waste tree explore convert build repack squash flatten rebase index bundle create run start exec
+    stop kill wait logs ps rm commit export cp mount umount volume pull push rmi store login logout tags referrers delete
+    serve artifact attach keygen sign verify-signature attest verify-attestation lock""".split()
+)
+
+
+class LazyGroup(TyperGroup):
+    """A group that knows its commands' names and one-line helps without importing them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in self.commands and cmd_name in COMMANDS:
+            self.commands[cmd_name] = COMMANDS[cmd_name].load()
+        return self.commands.get(cmd_name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name = args[0]
+        if name in COMMANDS or name.startswith("-"):
+            return super().resolve_command(ctx, args)
+        if name in LATER:
+            raise UsageError(f"the command '{name}' is not available in this version of ocikit")
+        near = difflib.get_close_matches(name, COMMANDS, n=2)
+        hint = f"did you mean {' or '.join(near)}?" if near else "'ocikit --help' lists the commands"
+        raise UsageError(f"no such command '{name}'; {hint}")
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        width = max(len(name) for name in COMMANDS)
+        for section in dict.fromkeys(command.section for command in TABLE):
+            with formatter.section(section):
+                formatter.write_dl([(c.name.ljust(width), c.help) for c in TABLE if c.section == section])
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+    epilog="Every command has --help with an example. References: oci:PATH[:TAG], oci-archive:FILE[:TAG], "
+    "docker-archive:FILE[:NAME:TAG], and ./PATH[:TAG] short for oci:.",
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        from oci import __version__
+
+        print(f"ocikit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    root: Annotated[
+        str | None, typer.Option("--root", metavar="DIR", hidden=True, help="The local store (OCIKIT_ROOT).")
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes on stderr.")] = False,
+) -> None:
+    """Build, inspect, verify and unpack OCI container images, without a daemon and without root."""
+    session = Session.of(context)
+    session.quiet = quiet
+    session.root = root
+
+
+def command_tree() -> Any:
+    """The whole command tree as typer runs it (for completion, the reference in docs/, and tests)."""
+    return typer.main.get_command(app)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; returns its exit status, or raises what went wrong."""
+    if not arguments:
+        arguments = ["--help"]
+    status = command_tree().main(args=list(arguments), prog_name="ocikit", standalone_mode=False)
+    return status if isinstance(status, int) else 0

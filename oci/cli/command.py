@@ -1,0 +1,80 @@
+"""How one command is set up: the options that every command has, and a cheap conversion of words to values."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from oci.cli.session import Session
+
+
+class PlainCommand(TyperCommand):
+    """A command with --quiet and --debug, whose str, int and list[str] parameters cost no imports."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs["params"] = [*(kwargs.get("params") or ()), *_common_parameters()]
+        kwargs["context_settings"] = {"help_option_names": ["--help", "-h"], **(kwargs.get("context_settings") or {})}
+        super().__init__(*args, **kwargs)
+        for parameter in self.params:
+            _convert_cheaply(parameter)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Nothing: the examples stand in the docstring, where a reader of the code sees them too."""
+
+
+@cache
+def _common_parameters() -> tuple[Any, ...]:
+    """--quiet and --debug as typer's own objects, made by typer from a function that is never called."""
+    app = typer.Typer(add_completion=False)
+    app.command()(_common)
+    return tuple(typer.main.get_command(app).params)
+
+
+def _be_quiet(context: typer.Context, value: bool) -> bool:
+    if value:
+        Session.of(context).quiet = True
+    return value
+
+
+def _common(
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet", "-q", callback=_be_quiet, expose_value=False, help="No progress and no notes on stderr."
+        ),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", expose_value=False, help="Show a traceback when something fails.")
+    ] = False,
+) -> None:
+    """Never called: `entry` looks for --debug itself, it must work however early a command fails."""
+
+
+class _Words:
+    """Stands in for typer's conversion of str, int and list[str].
+
+    Typer 0.29 builds a pydantic adapter for every parameter of a command line, whose import takes several times as
+    long as `ocikit inspect` itself. Releases before that have no such hook, and convert cheaply by themselves.
+    """
+
+    def __init__(self, annotation: Any) -> None:
+        self.number = annotation is int
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        if value is None:
+            return () if param.multiple or param.nargs == -1 else None
+        if not self.number:
+            return value
+        try:
+            return int(value)
+        except ValueError:
+            raise typer.BadParameter(f"{value!r} is not a whole number", ctx=ctx, param=param) from None
+
+
+def _convert_cheaply(parameter: Any) -> None:
+    descriptor = getattr(parameter, "type_descriptor", None)
+    if descriptor is not None and descriptor.annotation in (str, int, bool, list[str]):
+        parameter._runtime_param = _Words(descriptor.annotation)

@@ -1,0 +1,100 @@
+"""The console script: everything between the shell and the app.
+
+Start-up time is a feature: `ocikit --version` imports nothing but this module, and a command imports typer and its own
+module only. The rule for what comes out: exit status 0 done, 1 failed, 2 wrong usage, 130 interrupted; at most one
+`error: …` line on stderr; never a traceback unless `--debug` or OCIKIT_DEBUG=1.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `ocikit` with these arguments (default: the process's own); returns the exit status."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments == ["--version"]:
+        from oci import __version__
+
+        return _answer(f"ocikit {__version__}")
+    previous = _interrupt_on_sigterm()
+    try:
+        return _run(arguments)
+    finally:
+        if previous is not None:
+            import signal
+
+            signal.signal(signal.SIGTERM, previous)
+
+
+def _answer(text: str) -> int:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        _forget_stdout()
+        return 1
+    return 0
+
+
+def _run(arguments: list[str]) -> int:
+    # A name from an image, or a path of this machine, may hold what the terminal's encoding can't say.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        from oci.cli.app import run
+
+        status = run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_stdout()
+        return 1
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    except SystemExit as exit_:  # from --install-completion and its like, which typer ends by itself
+        return exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
+    except Exception as error:  # noqa: BLE001 - the one place where any failure becomes a status and a line
+        from oci.cli.failures import report
+
+        return report(error, debug=_wants_traceback(arguments))
+    if status == INTERRUPTED:
+        from oci.cli.failures import say
+
+        say("interrupted")
+    return status
+
+
+def _wants_traceback(arguments: list[str]) -> bool:
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return "--debug" in own or os.environ.get("OCIKIT_DEBUG", "") not in ("", "0")
+
+
+def _interrupt_on_sigterm() -> signal.Handlers | object | None:
+    """Make SIGTERM unwind like Ctrl-C, so that temporary files go; None where signals can't be had (not the main thread)."""
+    import signal
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        return signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:
+        return None
+
+
+def _forget_stdout() -> None:
+    """Whoever read our output is gone: keep the interpreter's last flush from complaining about it."""
+    try:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+    except (OSError, ValueError):
+        pass  # stdout is not a real file: nobody flushes it at exit

@@ -1,0 +1,80 @@
+"""What every command is given: streams, --quiet, and what the environment says, each read and checked in one place."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TextIO
+
+from oci.cli.failures import UsageError
+
+if TYPE_CHECKING:
+    import typer
+
+    from oci.cli.progress import Progress
+
+# The largest time that RFC 3339 can say, 9999-12-31T23:59:59Z.
+_LAST_SECOND = 253_402_300_799
+
+
+class Session:
+    """One run of the command line; Typer's context carries it as `ctx.obj`."""
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        self.environ: Mapping[str, str] = os.environ if environ is None else environ
+        self.quiet = False
+        self.root: str | None = None
+
+    @staticmethod
+    def of(context: typer.Context) -> Session:
+        session = context.obj
+        if not isinstance(session, Session):
+            session = Session()
+            context.obj = session
+        return session
+
+    @property
+    def stdout(self) -> TextIO:
+        return sys.stdout
+
+    @property
+    def stderr(self) -> TextIO:
+        return sys.stderr
+
+    def note(self, text: str) -> None:
+        """A line for people on stderr, unless --quiet."""
+        if not self.quiet:
+            from oci.cli.output import printable
+
+            print(printable(text), file=sys.stderr)
+
+    def warn(self, text: str) -> None:
+        """A `warning: …` line on stderr; --quiet does not silence it."""
+        from oci.cli.output import printable
+
+        print(f"warning: {printable(text)}", file=sys.stderr)
+
+    def progress(self, label: str) -> Progress:
+        """A progress line for something that may take long; a `with` block."""
+        from oci.cli.progress import Progress
+
+        return Progress(label, stream=sys.stderr, quiet=self.quiet, environ=self.environ)
+
+    def source_date_epoch(self) -> int | None:
+        """SOURCE_DATE_EPOCH in seconds (https://reproducible-builds.org/specs/source-date-epoch), None when unset."""
+        text = self.environ.get("SOURCE_DATE_EPOCH", "")
+        if not text:
+            return None
+        if not (text.isascii() and text.isdigit()) or int(text) > _LAST_SECOND:
+            raise UsageError(f"SOURCE_DATE_EPOCH={text!r}: not a whole number of seconds since 1970-01-01")
+        return int(text)
+
+    def created(self, text: str | None) -> str | None:
+        """The time to write into an image: `--created`, else SOURCE_DATE_EPOCH, else none (reproducible by default)."""
+        from oci.spec import rfc3339
+
+        if text is None:
+            seconds = self.source_date_epoch()
+            return None if seconds is None else rfc3339.format(seconds * 10**9)
+        return text
