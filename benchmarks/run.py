@@ -1,0 +1,172 @@
+"""Run the benchmarks side by side with peers and print one Markdown table: `make bench`.
+
+Each row is a job of ocikit's against what people would use otherwise, in one run on one machine; the figure that counts
+is the ratio (ours / theirs, median of the pairs). Options: `--rounds N`, `--only WORD`, `--work DIR`, `--cache DIR`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from benchmarks.images import debian_image, layer_paths, synthetic_image
+from benchmarks.timing import Command, Pairing, pair, run_once, shell
+
+BIN = Path(sys.executable).parent
+OCIKIT = str(BIN / "ocikit")
+Row = tuple[str, str, str, str, str]
+
+
+class Bench:
+    """The work folder and the settings of one run."""
+
+    def __init__(self, *, work: Path, cache: Path, rounds: int) -> None:
+        self.work, self.cache, self.rounds = work, cache, rounds
+        self.out = work / "out"
+
+    def clean(self) -> None:
+        if self.out.exists():
+            shutil.rmtree(self.out)
+
+    def against(self, ours: Command, theirs: Command, *, rounds: int | None = None) -> Pairing:
+        result = pair(ours, theirs, rounds=rounds or self.rounds, before=self.clean)
+        self.clean()
+        return result
+
+    def tree(self) -> Path:
+        """The real image's files as a plain tree, made once."""
+        tree = self.work / "tree"
+        if not tree.exists():
+            tree.mkdir()
+            for layer in layer_paths(debian_image(self.work, self.cache)):
+                run_once(shell(f"igzip -dc {layer} | tar x -C {tree}"))
+            run_once(shell(f"find {tree} -name '.wh.*' -delete"))
+        return tree
+
+
+def row(job: str, peer: str, reach: str, result: Pairing, note: str = "") -> Row:
+    ours = statistics.median(run.wall for run in result.ours)
+    theirs = statistics.median(run.wall for run in result.theirs)
+    peak = max(run.peak_mib for run in result.ours)
+    ratios = f"**{result.ratio:.2f} ×** ({min(result.ratios):.2f}–{max(result.ratios):.2f})"
+    return job, peer, reach, ratios, f"{ours:.2f} s / {theirs:.2f} s, peak {peak:.0f} MiB{note}"
+
+
+def unpack_tar(bench: Bench) -> Iterator[Row]:
+    layout = debian_image(bench.work, bench.cache)
+    out = bench.out
+    script = f"mkdir {out}; " + "; ".join(f"igzip -dc {path} | tar x -C {out}" for path in layer_paths(layout))
+    ours = [OCIKIT, "unpack", "-q", f"oci:{layout}:latest", str(out)]
+    yield row("unpack, all digests verified", "`igzip -dc \\| tar x`", "≤ 1.0", bench.against(ours, shell(script)))
+
+
+def unpack_umoci(bench: Bench) -> Iterator[Row]:
+    layout = debian_image(bench.work, bench.cache)
+    ours = [OCIKIT, "unpack", "-q", f"oci:{layout}:latest", str(bench.out)]
+    theirs = ["umoci", "raw", "unpack", "--image", f"{layout}:latest", str(bench.out)]
+    yield row("unpack", "`umoci raw unpack`", "≤ 0.33", bench.against(ours, theirs, rounds=3))
+
+
+def _append(bench: Bench, compression: str, peer: str, reach: str) -> Row:
+    tree = bench.tree()
+    out = bench.out
+    ours = [OCIKIT, "append", "-q", "scratch", f"{tree}:/", "-t", f"oci:{out}:latest", "--compression", compression]
+    theirs = shell(f"mkdir {out}; tar c -C {tree} . | {peer} > {out}/blob")
+    result = bench.against(ours, theirs)
+    run_once(theirs)
+    size = (out / "blob").stat().st_size
+    bench.clean()
+    run_once(ours)
+    mine = layer_paths(out)[0].stat().st_size
+    bench.clean()
+    return row(f"append a tree, {compression}", f"`tar c \\| {peer}`", reach, result, f", size {mine / size:.3f} ×")
+
+
+def append_gzip(bench: Bench) -> Iterator[Row]:
+    yield _append(bench, "gzip", "igzip -2 -T 2", "≤ 1.2, size ≤ 1.03")
+
+
+def append_zstd(bench: Bench) -> Iterator[Row]:
+    yield _append(bench, "zstd", "zstd -3 -T2", "≤ 1.1")
+
+
+def verify(bench: Bench) -> Iterator[Row]:
+    layout = debian_image(bench.work, bench.cache)
+    blobs = " ".join(str(path) for path in layer_paths(layout))
+    script = f"printf '%s\\n' {blobs} | xargs -P 2 -I@ sh -c 'sha256sum @; igzip -dc @ | sha256sum'"
+    ours = [OCIKIT, "verify", "-q", f"oci:{layout}:latest"]
+    peer = "`sha256sum` + `igzip -dc \\| sha256sum`, 2 at a time"
+    yield row("verify, every entry looked at", peer, "≤ 1.15", bench.against(ours, shell(script)))
+
+
+def start_up(bench: Bench) -> Iterator[Row]:
+    layout = debian_image(bench.work, bench.cache)
+    nothing = [sys.executable, "-c", "pass"]
+    rounds = bench.rounds * 4
+    yield row("`--version`", "`python3 -c pass`", "≤ 5", bench.against([OCIKIT, "--version"], nothing, rounds=rounds))
+    ours = [OCIKIT, "inspect", f"oci:{layout}:latest"]
+    yield row("`inspect`", "`python3 -c pass`", "≤ 10", bench.against(ours, nothing, rounds=rounds))
+
+
+def growth(bench: Bench) -> Iterator[Row]:
+    """Time per entry and peak memory for 10⁴, 10⁵ and 10⁶ entries; the ratio is against 10⁴."""
+    base = 0.0
+    start = statistics.median(run_once([OCIKIT, "init", "--help"]).wall for _ in range(5))
+    for entries in (10**4, 10**5, 10**6):
+        layout = synthetic_image(bench.work, entries)
+        runs = []
+        for _ in range(3 if entries < 10**6 else 2):
+            bench.clean()
+            runs.append(run_once([OCIKIT, "unpack", "-q", f"oci:{layout}:latest", str(bench.out)]))
+        each = min(run.wall - start for run in runs) / entries * 1e6
+        base = base or each
+        figures = f"{each:.1f} µs an entry, peak {max(run.peak_mib for run in runs):.0f} MiB"
+        yield f"unpack {entries:,} entries", "10,000 entries", "≤ 1.2, ≤ 150 MiB", f"**{each / base:.2f} ×**", figures
+    bench.clean()
+
+
+JOBS: tuple[Callable[[Bench], Iterator[Row]], ...] = (
+    unpack_tar,
+    unpack_umoci,
+    append_gzip,
+    append_zstd,
+    verify,
+    start_up,
+    growth,
+)
+
+
+def main() -> int:
+    """Run the chosen jobs and print the table as they finish."""
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5, help="pairs a job (default 5)")
+    parser.add_argument("--only", default="", help="jobs whose name holds this word")
+    parser.add_argument("--cache", type=Path, default=Path(".cache/bench"), help="where Debian roots are kept")
+    parser.add_argument("--work", type=Path, default=None, help="work folder (default: one on /dev/shm)")
+    args = parser.parse_args()
+    work = args.work or Path("/dev/shm" if os.access("/dev/shm", os.W_OK) else "/tmp") / f"ocikit-bench-{os.getuid()}"
+    work.mkdir(parents=True, exist_ok=True)
+    bench = Bench(work=work, cache=args.cache, rounds=args.rounds)
+    print("| job | against | reach | ratio (range) | figures |\n| --- | --- | --- | --- | --- |")
+    try:
+        for job in JOBS:
+            if args.only not in job.__name__:
+                continue
+            try:
+                for line in job(bench):
+                    print("| " + " | ".join(line) + " |", flush=True)
+            except (RuntimeError, FileNotFoundError) as error:
+                print(f"| {job.__name__} | | | not measured | {error} |", flush=True)
+    finally:
+        if args.work is None:
+            shutil.rmtree(work, ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
