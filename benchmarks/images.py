@@ -117,7 +117,7 @@ def write_layout(layout: Path, tars: list[Path], *, compress: Callable[[Path, Pa
         {"schemaVersion": 2, "mediaType": manifest_type, "config": config, "layers": descriptors},
         manifest_type,
     )
-    manifest["annotations"] = {"org.opencontainers.image.ref.name": "latest"}  # type: ignore[assignment]
+    manifest["annotations"] = {"org.opencontainers.image.ref.name": "latest"}
     (layout / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
     (layout / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [manifest]}))
     return layout
