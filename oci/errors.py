@@ -23,6 +23,7 @@
     ├── LayoutError              an image layout or archive whose files break the rules
     ├── DestinationError         a destination that exists, is not empty, or can't be written
     ├── LimitExceeded            more bytes, entries or levels than a stated limit
+    ├── SourceError              a file or directory to be read that can't be, or that changes meanwhile
     └── UnpackError              the file system refused what a layer asks for
 
 Errors keep their facts as attributes; the sentence for people is made here and nowhere else.
@@ -50,6 +51,7 @@ __all__ = [
     "OciError",
     "RefNotFound",
     "SizeMismatch",
+    "SourceError",
     "TarError",
     "UnpackError",
     "UnsafeEntry",
@@ -230,6 +232,14 @@ class LimitExceeded(OciError):
     def __init__(self, what: str, limit: int, actual: int | None = None) -> None:
         self.what, self.limit, self.actual = what, limit, actual
         super().__init__(f"{what}: {'more than ' if actual is None else str(actual) + ', over '}the limit of {limit}")
+
+
+class SourceError(OciError):
+    """A file or directory to be read that can't be, or that changes while it is read; `path` is on this machine."""
+
+    def __init__(self, path: bytes | str, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(f"{show(path)}: {reason}")
 
 
 class UnpackError(OciError):
