@@ -74,12 +74,14 @@ TABLE: tuple[Command, ...] = (
 
 COMMANDS = {command.name: command for command in TABLE}
 
-# The contract names these; they come with later versions. Asked for by name, they say so instead of "no such command".
-LATER = frozenset(
-    """diff cat extract waste tree explore convert build repack squash flatten rebase index bundle create run start exec
-    stop kill wait logs ps rm commit export cp mount umount volume pull push rmi store login logout tags referrers delete
-    serve artifact attach keygen sign verify-signature attest verify-attestation lock""".split()
-)
+# The contract names these; they come with later versions. Asked for by name, they say so.
+_LATER = """
+    diff cat extract waste tree explore convert build repack squash flatten rebase index bundle
+    create run start exec stop kill wait logs ps rm commit export cp mount umount volume pull push
+    rmi store login logout tags referrers delete serve artifact attach keygen sign verify-signature
+    attest verify-attestation lock
+"""
+LATER = frozenset(_LATER.split())
 
 
 class LazyGroup(TyperGroup):

@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
+    from typing import Any
 
 INTERRUPTED = 130
 
@@ -77,8 +78,8 @@ def _wants_traceback(arguments: list[str]) -> bool:
     return "--debug" in own or os.environ.get("OCIKIT_DEBUG", "") not in ("", "0")
 
 
-def _interrupt_on_sigterm() -> signal.Handlers | object | None:
-    """Make SIGTERM unwind like Ctrl-C, so that temporary files go; None where signals can't be had (not the main thread)."""
+def _interrupt_on_sigterm() -> Any:
+    """Make SIGTERM unwind like Ctrl-C, so that temporary files go; the previous handler, None off the main thread."""
     import signal
 
     def interrupt(number: int, frame: FrameType | None) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
@@ -35,10 +36,8 @@ def say(text: str) -> None:
     head = "error:"
     if colourful(sys.stderr):
         head = f"\x1b[31;1m{head}\x1b[0m"
-    try:
+    with contextlib.suppress(OSError, ValueError):  # stderr is closed: nowhere left to say it
         print(f"{head} {text}", file=sys.stderr, flush=True)
-    except (OSError, ValueError):
-        pass  # stderr is closed: nowhere left to say it
 
 
 def describe(error: Exception) -> tuple[int, str]:

@@ -50,7 +50,7 @@ def cut(text: str, width: int) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
-    """Print rows in aligned columns; the columns in `right` (numbers) end on the right, the last one is never padded."""
+    """Print rows in aligned columns; those in `right` (numbers) end on the right, the last is never padded."""
     cells = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(column) for column in columns) for columns in zip(header, *cells, strict=True)]
     lines = []
