@@ -1,0 +1,18 @@
+"""Image layouts, directories and archives (image-spec v1.1.1 image-layout.md).
+
+====================  ==================================================================================
+`blobs`               the protocols BlobReader and BlobStore; stores without a disk
+`directory`           blobs below a layout's directory: hashed, fsynced, renamed
+`scratch`             a writer's temporary folder, and telling leftovers from work in progress
+`documents`           manifests, indexes and configs read bounded and verified
+`refs`                which entry a name, a digest or nothing stands for; tagging as pure functions
+`layout`              Layout: the directory with its index.json, edited atomically under a lock
+`walk`                everything reachable from a descriptor, children first
+`collect`             gc: what nothing names any more
+`archive`             a layout in a tar file, read in place
+`archive_writer`      a layout written as a tar file in one deterministic pass
+`verify`, `schema`    every fault of a layout, listed
+====================  ==================================================================================
+
+Nothing is imported here: each user names the module it needs.
+"""

@@ -1,0 +1,59 @@
+"""Reading documents (manifests, indexes, configs) out of a store: bounded before anything is read, verified, parsed.
+
+The descriptor's `size` is checked against the limit first, so a hostile size never becomes memory. Embedded content
+(`data`, image-spec v1.1.1 descriptor.md) stands in for a blob that is not in the store, after the same checks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oci.errors import InvalidDocument, LimitExceeded
+from oci.layout.blobs import BlobReader
+from oci.spec import media_types
+from oci.spec.descriptor import Descriptor
+from oci.spec.document import Document, parse_config, parse_document, parse_manifest
+from oci.streams.verify import verified
+
+if TYPE_CHECKING:
+    from oci.spec.config import ImageConfig
+    from oci.spec.index import Index
+    from oci.spec.manifest import Manifest
+
+__all__ = ["MAX_CONFIG", "MAX_DOCUMENT", "read_bytes", "read_config", "read_document", "read_manifest"]
+
+MAX_DOCUMENT = 4 << 20  # bytes of a manifest or index: what distribution-spec asks registries to accept at least
+MAX_CONFIG = 16 << 20  # configs carry labels and histories; larger ones than this are nowhere seen
+
+
+def read_bytes(
+    blobs: BlobReader, descriptor: Descriptor, *, limit: int = MAX_DOCUMENT, what: str = "document"
+) -> bytes:
+    """Read a whole small blob, verified; LimitExceeded when its descriptor says more than `limit` bytes."""
+    if descriptor.size > limit:
+        raise LimitExceeded(f"size in bytes of {what} {descriptor.digest}", limit, descriptor.size)
+    if descriptor.data is not None and not blobs.has(descriptor.digest):
+        return b"".join(verified(iter((descriptor.data,)), descriptor.digest, descriptor.size))
+    with blobs.open(descriptor) as chunks:
+        return b"".join(chunks)
+
+
+def read_document(blobs: BlobReader, descriptor: Descriptor) -> Document[Manifest] | Document[Index]:
+    """Read a manifest or index, OCI or Docker; InvalidDocument for any other media type."""
+    if not (media_types.is_index(descriptor.media_type) or media_types.is_manifest(descriptor.media_type)):
+        raise InvalidDocument(
+            f"media type {descriptor.media_type!r} is neither a manifest nor an index", document=str(descriptor.digest)
+        )
+    return parse_document(read_bytes(blobs, descriptor), descriptor.media_type)
+
+
+def read_manifest(blobs: BlobReader, descriptor: Descriptor) -> Document[Manifest]:
+    """Read an image manifest; InvalidDocument where the descriptor is of something else."""
+    if not media_types.is_manifest(descriptor.media_type):
+        raise InvalidDocument(f"media type {descriptor.media_type!r} is no manifest", document=str(descriptor.digest))
+    return parse_manifest(read_bytes(blobs, descriptor, what="manifest"), media_type=descriptor.media_type)
+
+
+def read_config(blobs: BlobReader, descriptor: Descriptor) -> Document[ImageConfig]:
+    """Read an image configuration."""
+    return parse_config(read_bytes(blobs, descriptor, limit=MAX_CONFIG, what="config"))

@@ -1,0 +1,216 @@
+"""An image layout on disk (image-spec v1.1.1 image-layout.md): `oci-layout`, `index.json` and `blobs/`.
+
+`index.json` changes last, by rename, under an exclusive flock on the layout's directory, after every blob that was
+written is on disk. A crash at any moment leaves the old state or the new one, and at worst a scratch folder and blobs
+that nothing names, which `collect.gc` removes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from oci.errors import DestinationError, LayoutError, LimitExceeded
+from oci.layout import refs
+from oci.layout.directory import DirectoryBlobs
+from oci.layout.documents import MAX_DOCUMENT
+from oci.layout.scratch import Scratch, flocked, is_scratch_name
+from oci.spec import media_types, wire
+from oci.spec.descriptor import Descriptor
+from oci.spec.document import Document, parse_index
+from oci.spec.index import Index
+from oci.streams.atomic import fsync_dir
+
+if TYPE_CHECKING:
+    from oci.spec.digest import Digest
+    from oci.spec.platform import Platform
+
+__all__ = ["LAYOUT_FILE", "LAYOUT_VERSION", "IndexEdit", "Layout", "check_marker", "empty_index"]
+
+LAYOUT_FILE = "oci-layout"
+INDEX_FILE = "index.json"
+LAYOUT_VERSION = "1.0.0"
+MAX_MARKER = 1 << 16  # bytes of `oci-layout`; real ones have 30
+
+
+def check_marker(raw: bytes, where: str) -> None:
+    """Check the bytes of `oci-layout`; LayoutError for a version that is not known."""
+    value = wire.loads(raw, document=f"{where}/{LAYOUT_FILE}", limit=MAX_MARKER)
+    version = value.get("imageLayoutVersion") if isinstance(value, dict) else None
+    if not isinstance(version, str):
+        raise LayoutError(where, f"{LAYOUT_FILE} has no imageLayoutVersion")
+    if version != LAYOUT_VERSION:
+        raise LayoutError(where, f"layout version {version!r} is not known; this can read {LAYOUT_VERSION}")
+
+
+def empty_index() -> Document[Index]:
+    """Give the index.json of a layout that holds nothing."""
+    return Document.of(Index(manifests=(), media_type=media_types.INDEX))
+
+
+class IndexEdit:
+    """An index.json while its lock is held: set `index` to what it shall become."""
+
+    def __init__(self, index: Index) -> None:
+        self.index = index
+
+
+class Layout:
+    """An image layout directory. Cheap to open; nothing is cached but the path, so every call sees the disk."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._root = os.fspath(path)
+        self.blobs = DirectoryBlobs(path)
+
+    def __repr__(self) -> str:
+        return f"Layout({self._root!r})"
+
+    def __str__(self) -> str:
+        return self._root
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Self:
+        """Open an existing layout; LayoutError when PATH is none, or of an unknown version."""
+        root = os.fspath(path)
+        try:
+            raw = _read_file(f"{root}/{LAYOUT_FILE}", MAX_MARKER)
+        except FileNotFoundError:
+            if not os.path.lexists(root):
+                raise LayoutError(root, "no such directory") from None
+            raise LayoutError(root, f"is not an image layout: it has no file '{LAYOUT_FILE}'") from None
+        except NotADirectoryError:
+            raise LayoutError(root, "is not a directory; an archive is named oci-archive:FILE") from None
+        check_marker(raw, root)
+        return cls(path)
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str], *, exist_ok: bool = False) -> Self:
+        """Make an empty layout in a new or empty directory; with exist_ok, open one that is there.
+
+        A directory where an earlier create was interrupted counts as empty. DestinationError for any other content.
+        """
+        root = os.fspath(path)
+        try:
+            os.makedirs(root, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise DestinationError(root, "exists and is not a directory") from None
+        with flocked(root):
+            if os.path.lexists(f"{root}/{LAYOUT_FILE}"):
+                if not exist_ok:
+                    raise DestinationError(root, "is an image layout already")
+                return cls.open(path)
+            foreign = [n for n in os.listdir(root) if n not in ("blobs", INDEX_FILE) and not is_scratch_name(n)]
+            if foreign or os.path.exists(f"{root}/{INDEX_FILE}") and cls(path).index().model.manifests:
+                raise DestinationError(root, "is neither empty nor an image layout")
+            os.makedirs(f"{root}/blobs/sha256", exist_ok=True)
+            _replace(root, INDEX_FILE, empty_index().raw)
+            _replace(root, LAYOUT_FILE, wire.dumps({"imageLayoutVersion": LAYOUT_VERSION}))  # last: it is the marker
+        fsync_dir(os.path.dirname(os.path.abspath(root)))
+        return cls(path)
+
+    def index(self) -> Document[Index]:
+        """Read index.json as it is now."""
+        try:
+            raw = _read_file(f"{self._root}/{INDEX_FILE}", MAX_DOCUMENT)
+        except FileNotFoundError:
+            raise LayoutError(self._root, f"is not an image layout: it has no file '{INDEX_FILE}'") from None
+        return parse_index(raw)
+
+    @contextmanager
+    def edit_index(self) -> Iterator[IndexEdit]:
+        """Change index.json: `with layout.edit_index() as edit: edit.index = …`. Written on leaving, unless raised.
+
+        Other writers wait meanwhile (don't nest two edits of one layout). Blobs written through `blobs` are durable
+        before the new index.json is; afterwards they count as named, and `gc` may run again.
+        """
+        with flocked(self._root):
+            edit = IndexEdit(self.index().model)
+            before = edit.index
+            yield edit
+            self.blobs.flush()
+            if edit.index != before:
+                raw = Document.of(edit.index).raw
+                if len(raw) > MAX_DOCUMENT:
+                    raise LimitExceeded(f"size in bytes of {self._root}/{INDEX_FILE}", MAX_DOCUMENT, len(raw))
+                _replace(self._root, INDEX_FILE, raw)
+        self.blobs.release()
+
+    def resolve(
+        self,
+        name: str | None = None,
+        digest: Digest | None = None,
+        platform: Platform | None = None,
+        *,
+        warn: refs.Warn | None = None,
+    ) -> Descriptor:
+        """Find an image by tag, by digest, or the only one; with `platform`, narrow an index. See `refs`."""
+        return refs.resolve(
+            self.index().model, self.blobs, where=self._root, name=name, digest=digest, platform=platform, warn=warn
+        )
+
+    def tags(self) -> dict[str, Descriptor]:
+        """Give every tag with its entry, in the order of index.json."""
+        return refs.tagged(self.index().model)
+
+    def tag(self, name: str, descriptor: Descriptor) -> None:
+        """Make `name` stand for `descriptor` (moving it when it is there) and leave all other tags alone."""
+        with self.edit_index() as edit:
+            edit.index = refs.with_tag(edit.index, name, descriptor)
+
+    def add(self, descriptor: Descriptor) -> None:
+        """List an image without a tag, unless its digest is listed already."""
+        with self.edit_index() as edit:
+            edit.index = refs.with_entry(edit.index, descriptor)
+
+    def untag(self, name: str) -> None:
+        """Remove a tag; the blobs stay until `gc`. RefNotFound when there is none."""
+        with self.edit_index() as edit:
+            edit.index = refs.without_tag(edit.index, name, self._root)
+
+    def close(self) -> None:
+        """End writing (see DirectoryBlobs); the layout may be used on."""
+        self.blobs.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _read_file(path: str, limit: int) -> bytes:
+    """Read a small regular file; a FIFO or device under its name neither hangs nor feeds us for ever."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with open(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise LayoutError(path, "is not a regular file")
+        raw = file.read(limit + 1)
+    if len(raw) > limit:
+        raise LimitExceeded(f"size in bytes of {path}", limit)
+    return raw
+
+
+def _replace(root: str, name: str, data: bytes) -> None:
+    """Write a file of the layout: scratch name, fsync, rename, fsync of the directory."""
+    scratch = Scratch(root)
+    try:
+        fd, temporary = scratch.new()
+        with open(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(fd)
+        try:
+            os.rename(temporary, f"{root}/{name}")
+        except OSError as error:
+            if error.errno == errno.EISDIR:
+                raise LayoutError(root, f"'{name}' is a directory") from None
+            raise
+        fsync_dir(root)
+    finally:
+        scratch.close()
