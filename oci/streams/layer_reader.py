@@ -1,0 +1,148 @@
+"""A layer blob read once: blob digest, inflation, diff_id and tar bytes from one pass, in threads.
+
+image-spec v1.1.1 layer.md, config.md#rootfs. The blob's bytes flow through three steps, each in a thread of its own
+that works with the GIL released: read and hash the blob → inflate → hash the tar. The caller's thread only receives.
+What is wrong with the bytes is raised where the iteration would otherwise end, so effects that must not outlive a bad
+layer (a rename, a commit) come after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+
+from oci.errors import CorruptStream, DiffIdMismatch, LimitExceeded
+from oci.spec.digest import Digest
+from oci.streams.background import Background
+from oci.streams.compression import Compression, decompress, detect
+from oci.streams.verify import verified
+
+__all__ = ["LayerReader", "open_layer"]
+
+DEPTH = 4  # chunks between two threads: enough to smooth the steps, and at most 4 MiB
+
+
+class LayerReader(Iterator[bytes]):
+    """Iterate for the tar bytes of a layer; `with` stops the threads when the caller leaves early."""
+
+    def __init__(
+        self,
+        chunks: Iterable[bytes],
+        *,
+        digest: Digest,
+        size: int,
+        compression: Compression | None = None,
+        diff_id: Digest | None = None,
+        layer: str = "",
+        max_size: int | None = None,
+    ) -> None:
+        self._layer = layer or str(digest)
+        self._digest = digest
+        self._expected = diff_id
+        self._max_size = max_size
+        self._diff_id: Digest | None = None
+        self._tar_hasher = diff_id.hasher() if diff_id is not None else Digest.of(b"").hasher()
+        self._algorithm = diff_id.algorithm if diff_id is not None else "sha256"
+        self._compression = compression
+        self._stages: list[Background[bytes]] = []
+        self._tar_size = 0
+        checked = verified(chunks, digest, size)
+        blob = self._stage(checked)
+        tar = self._stage(self._inflate(blob))
+        self._output = self._stage(self._hash(tar))
+
+    def _stage(self, source: Iterator[bytes]) -> Background[bytes]:
+        stage = Background(source, DEPTH)
+        self._stages.append(stage)
+        return stage
+
+    def _inflate(self, blob: Iterator[bytes]) -> Iterator[bytes]:
+        first: list[bytes] = []
+        prefix = b""
+        while self._compression is None and len(prefix) < 6 and (chunk := next(blob, None)) is not None:
+            first.append(chunk)
+            prefix += chunk[:6]
+        compression = self._compression or detect(prefix)
+        try:
+            yield from decompress(_joined(first, blob), compression)
+        except CorruptStream:
+            # If the blob isn't what the descriptor says, that is the fault to tell: read it to its end to know.
+            for _ in blob:
+                pass
+            raise
+
+    def _hash(self, tar: Iterator[bytes]) -> Iterator[bytes]:
+        update = self._tar_hasher.update
+        limit = self._max_size
+        total = 0
+        for chunk in tar:
+            total += len(chunk)
+            if limit is not None and total > limit:
+                raise LimitExceeded(f"layer {self._layer}, uncompressed", limit)
+            update(chunk)
+            yield chunk
+        self._tar_size = total
+        actual = Digest(self._algorithm, self._tar_hasher.hexdigest())
+        if self._expected is not None and actual != self._expected:
+            raise DiffIdMismatch(layer=self._layer, expected=str(self._expected), actual=str(actual))
+        self._diff_id = actual
+
+    def __next__(self) -> bytes:
+        return next(self._output)
+
+    @property
+    def diff_id(self) -> Digest:
+        """The digest of the tar bytes; there only after the iteration has come to its end."""
+        if self._diff_id is None:
+            raise RuntimeError("the layer has not been read to its end")
+        return self._diff_id
+
+    @property
+    def tar_size(self) -> int:
+        """How many tar bytes there were, after the iteration has come to its end."""
+        return self._tar_size
+
+    def close(self) -> None:
+        """Stop the threads; what was not read is not verified."""
+        # All are told before any is awaited: each may be waiting for its neighbour.
+        for stage in reversed(self._stages):
+            stage.stop()
+        for stage in self._stages:
+            stage.close()
+
+    def __enter__(self) -> LayerReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _joined(first: list[bytes], rest: Iterator[bytes]) -> Iterator[bytes]:
+    yield from first
+    first.clear()
+    yield from rest
+
+
+def open_layer(
+    chunks: Iterable[bytes],
+    *,
+    digest: Digest,
+    size: int,
+    compression: Compression | None = None,
+    diff_id: Digest | None = None,
+    layer: str = "",
+    max_size: int | None = None,
+) -> LayerReader:
+    """Open a layer blob for one verified pass; use it as `with open_layer(…) as tar: for chunk in tar: …`.
+
+    `chunks` are the bytes of the blob, not verified yet; `compression` None means to look at the first bytes;
+    `layer` names it in messages; `max_size` bounds the tar bytes where a caller has a bound.
+
+    The iteration raises SizeMismatch, DigestMismatch, CorruptStream, DiffIdMismatch, LimitExceeded, and whatever
+    `chunks` raises.
+    """
+    return LayerReader(
+        chunks, digest=digest, size=size, compression=compression, diff_id=diff_id, layer=layer, max_size=max_size
+    )

@@ -1,0 +1,184 @@
+"""A layer written once: diff_id, compression, blob digest and both sizes from one pass over the tar bytes, in threads.
+
+image-spec v1.1.1 layer.md#distributable-format, config.md#layer-diffid. The caller's thread makes the tar and gives
+the compressed bytes to the sink; hashing and compressing happen in threads that work with the GIL released. Blocks
+have a fixed size whatever the sizes of the writes, so the blob's bytes depend on the tar bytes, the compression and the
+level, never on the number of threads or on timing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import SimpleQueue
+from types import TracebackType
+
+from oci.spec.digest import Digest
+from oci.streams.compression_write import BLOCK, WINDOW, Encoder, Written, encoder
+
+__all__ = ["LayerSummary", "LayerWriter"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerSummary:
+    """What a manifest and a config have to say about a layer."""
+
+    digest: Digest  # of the blob
+    size: int  # of the blob, bytes
+    diff_id: Digest  # of the tar
+    tar_size: int  # bytes
+
+
+class _Job:
+    """One block on its way; `done` is released when `piece` or `error` is there, `hashed` when it is in the diff_id."""
+
+    __slots__ = ("before", "block", "crc", "done", "error", "hashed", "piece")
+
+    def __init__(self, block: memoryview, before: memoryview) -> None:
+        self.block = block
+        self.before = before
+        self.piece: bytes | memoryview = b""
+        self.crc = 0
+        self.error: BaseException | None = None
+        self.done = threading.Lock()
+        self.done.acquire()
+        self.hashed = threading.Lock()
+        self.hashed.acquire()
+
+
+class LayerWriter:
+    """Write tar bytes with `write`, then `finish`; `sink` is called with the blob's bytes, in order, in this thread.
+
+    `threads` (at least 1) is how many compress at once; one more hashes. As a context manager it stops the threads when
+    an error comes between.
+    """
+
+    def __init__(
+        self, sink: Callable[[bytes], object], compression: Written = "gzip", level: int | None = None, threads: int = 2
+    ) -> None:
+        if threads < 1:
+            raise ValueError(f"a layer needs at least one thread, not {threads}")
+        self._sink = sink
+        self._encoder: Encoder = encoder(compression, level, threads)
+        self._tar = hashlib.sha256()
+        self._blob = hashlib.sha256()
+        self._tar_size = 0
+        self._size = 0
+        self._block = memoryview(bytearray(BLOCK))
+        self._fill = 0
+        self._before = memoryview(b"")
+        self._pending: deque[_Job] = deque()
+        workers = threads if self._encoder.parallel else 1
+        self._depth = workers + 2
+        self._work: SimpleQueue[_Job | None] = SimpleQueue()
+        self._hashes: SimpleQueue[_Job | bytes | memoryview | None] = SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._compress, name="ocikit-compress", daemon=True) for _ in range(workers)
+        ]
+        self._threads.append(threading.Thread(target=self._hash, name="ocikit-hash", daemon=True))
+        for thread in self._threads:
+            thread.start()
+        self._emit(self._encoder.head())
+
+    # Threads
+
+    def _compress(self) -> None:
+        encode = self._encoder.encode
+        while (job := self._work.get()) is not None:
+            try:
+                job.piece, job.crc = encode(job.block, job.before)
+            except BaseException as error:  # noqa: BLE001 - carried over to the caller's thread
+                job.error = error
+            job.done.release()
+
+    def _hash(self) -> None:
+        while (item := self._hashes.get()) is not None:
+            if isinstance(item, _Job):
+                self._tar.update(item.block)
+                item.hashed.release()
+            else:
+                self._blob.update(item)
+
+    # The caller's thread
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Take tar bytes; they are copied, so the caller may reuse its buffer."""
+        size = len(data)
+        start = self._fill
+        end = start + size
+        if end < BLOCK:
+            self._block[start:end] = data
+            self._fill = end
+            return size
+        view = memoryview(data)
+        taken = 0
+        while size - taken >= BLOCK - self._fill:
+            step = BLOCK - self._fill
+            self._block[self._fill :] = view[taken : taken + step]
+            taken += step
+            self._submit(self._block)
+            self._block = memoryview(bytearray(BLOCK))
+            self._fill = 0
+        self._fill = size - taken
+        self._block[: self._fill] = view[taken:]
+        return size
+
+    def _submit(self, block: memoryview) -> None:
+        job = _Job(block, self._before)
+        self._before = block[-WINDOW:]
+        self._tar_size += len(block)
+        self._hashes.put(job)
+        self._work.put(job)
+        self._pending.append(job)
+        if len(self._pending) > self._depth:
+            self._collect()
+
+    def _collect(self) -> None:
+        job = self._pending.popleft()
+        job.done.acquire()
+        job.hashed.acquire()  # bounds the hash queue too: it is in order, so all pieces before this block are hashed
+        if job.error is not None:
+            raise job.error
+        self._encoder.joined(job.crc, len(job.block))
+        self._emit(job.piece)
+
+    def _emit(self, piece: bytes | memoryview) -> None:
+        if piece:
+            self._size += len(piece)
+            self._hashes.put(piece)
+            self._sink(piece)  # type: ignore[arg-type]
+
+    def finish(self) -> LayerSummary:
+        """Write out what is left; give digests and sizes. The writer can't be used afterwards."""
+        if self._fill:
+            self._submit(self._block[: self._fill])
+        while self._pending:
+            self._collect()
+        self._emit(self._encoder.tail())
+        self.close()
+        return LayerSummary(
+            digest=Digest("sha256", self._blob.hexdigest()),
+            size=self._size,
+            diff_id=Digest("sha256", self._tar.hexdigest()),
+            tar_size=self._tar_size,
+        )
+
+    def close(self) -> None:
+        """Stop the threads; without `finish` before it, the blob is not complete."""
+        threads, self._threads = self._threads, []
+        for _ in threads:
+            self._work.put(None)
+        self._hashes.put(None)
+        for thread in threads:
+            thread.join()
+
+    def __enter__(self) -> LayerWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
