@@ -3,7 +3,6 @@
 ====================  ==================================================================================
 `blobs`               the protocols BlobReader and BlobStore; stores without a disk
 `directory`           blobs below a layout's directory: hashed, fsynced, renamed
-`scratch`             a writer's temporary folder, and telling leftovers from work in progress
 `documents`           manifests, indexes and configs read bounded and verified
 `refs`                which entry a name, a digest or nothing stands for; tagging as pure functions
 `layout`              Layout: the directory with its index.json, edited atomically under a lock

@@ -1,17 +1,20 @@
 """Blobs in a layout's directory: `blobs/ALGORITHM/ENCODED` (image-spec v1.1.1 image-layout.md#blobs).
 
-The promise: a blob gets its final name only after its bytes were hashed, compared and fsynced, so a name in `blobs/`
-never stands for half a blob; and before `index.json` names it, its directory was fsynced too (`flush`).
+The promise: a blob gets its name only after its bytes were hashed, compared and fsynced, and the name is on disk too
+when `put` or `commit` returns. So a name in `blobs/` never stands for half a blob. Bytes on their way are in a
+temporary file beside `index.json` (never inside `blobs/`, where other tools take every file for a blob).
 A blob that is there already, with the right size, is kept; one with another size is damage, and is replaced.
 
-While it writes, a store holds a shared flock on `blobs/` (from its first write to the end of the edit of `index.json`
-that names what was written, or to `close`); `gc` takes that lock exclusively. Links that other tools made (`blobs`, an
-algorithm's folder, or a blob being a symbolic or hard link) are followed when reading: the digest tells whether the
-content is right. Only regular files are ever opened to the end; names that are no digests are ignored.
+While it writes, a store holds a shared flock on `blobs/` itself (no lock file that other tools would see or copy), from
+its first write to the end of the edit of `index.json` that names what was written, or to `close`; `gc` takes that lock
+exclusively. Links that other tools made (`blobs`, an algorithm's folder, or a blob being a symbolic or hard link) are
+followed when reading: the digest tells whether the content is right. Only regular files are read. Files whose names
+are no digests are ignored. To write, `blobs` must be in the file system of the layout's directory.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -23,65 +26,47 @@ from typing import Self
 
 from oci.errors import BlobNotFound, InvalidDigest, LayoutError
 from oci.layout.blobs import BlobWriter, Counted
-from oci.layout.scratch import Scratch
 from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
-from oci.streams.atomic import fsync_dir
+from oci.streams.atomic import AtomicFile, fsync_dir
 from oci.streams.chunks import read_chunks
 from oci.streams.verify import verified
 
-__all__ = ["DirectoryBlobs"]
+__all__ = ["DirectoryBlobs", "flocked"]
 
 
-class _Writing:
-    """What a store holds while it writes: the shared lock and the scratch folder."""
-
-    def __init__(self, root: str) -> None:
-        os.makedirs(f"{root}/blobs", exist_ok=True)
-        self._lock = os.open(f"{root}/blobs", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_SH)
-            self.scratch = Scratch(root)
-        except BaseException:
-            os.close(self._lock)
-            raise
-        self.folders: set[str] = set()
-        self.writers = 0
-
-    def close(self) -> None:
-        self.scratch.close()
-        os.close(self._lock)
+@contextmanager
+def flocked(path: str, *, wait: bool = True) -> Iterator[None]:
+    """Hold an exclusive advisory lock on a directory; with wait=False BlockingIOError when somebody holds one."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(fd)  # closing the only descriptor of this open() drops the lock
 
 
 class _DirectoryWriter:
-    def __init__(self, store: DirectoryBlobs, writing: _Writing, expected: Descriptor | None) -> None:
-        self._store, self._writing, self._counted = store, writing, Counted(expected)
-        self._fd, self._path = writing.scratch.new()
-        writing.writers += 1
+    def __init__(self, store: DirectoryBlobs, expected: Descriptor | None) -> None:
+        self._store, self._counted = store, Counted(expected)
+        self._file = AtomicFile(f"{store}/blob")
 
     def write(self, data: bytes) -> None:
         self._counted.update(data)
-        written = os.write(self._fd, data)
-        while written < len(data):
-            written += os.write(self._fd, memoryview(data)[written:])
+        self._file.write(data)
 
     def commit(self, digest: Digest | None = None) -> tuple[Digest, int]:
         actual, size = self._counted.finish(digest), self._counted.size
         if not self._store.keep(actual, size):
-            os.fsync(self._fd)
-            self._store._name(self._path, actual, self._writing)
+            self._store.name(self._file, actual)
         return actual, size
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-            self._writing.writers -= 1
-        with suppress(FileNotFoundError):
-            os.unlink(self._path)
+        self._file.discard()
+        self._store.leave()
 
 
 class DirectoryBlobs:
@@ -91,8 +76,8 @@ class DirectoryBlobs:
         self.path = Path(path)
         self._root = os.fspath(path)
         self._mutex = threading.Lock()
-        self._writing: _Writing | None = None
-        self._holds = 0
+        self._lock = -1
+        self._users = 0
 
     def __repr__(self) -> str:
         return f"DirectoryBlobs({self._root!r})"
@@ -160,38 +145,63 @@ class DirectoryBlobs:
 
     # Writing
 
+    def enter(self) -> None:
+        """Begin to write: `gc` of other processes is kept out until `leave` was called as often, and then `release`."""
+        with self._mutex:
+            self._users += 1
+            if self._lock < 0:
+                os.makedirs(f"{self._root}/blobs", exist_ok=True)
+                fd = os.open(f"{self._root}/blobs", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                fcntl.flock(fd, fcntl.LOCK_SH)
+                self._lock = fd
+
+    def leave(self) -> None:
+        """Undo one `enter`; what was written stays protected until `release`."""
+        with self._mutex:
+            self._users -= 1
+
+    def release(self) -> None:
+        """Let `gc` in, unless somebody is writing: called when `index.json` names what was written."""
+        with self._mutex:
+            if self._lock >= 0 and not self._users:
+                os.close(self._lock)
+                self._lock = -1
+
+    close = release
+
     @contextmanager
     def hold(self) -> Iterator[Self]:
         """Keep `gc` of other processes out for the whole block, over several writes and edits of `index.json`."""
-        self._begin()
-        self._holds += 1
+        self.enter()
         try:
             yield self
         finally:
-            self._holds -= 1
+            self.leave()
             self.release()
 
-    def _begin(self) -> _Writing:
-        with self._mutex:
-            if self._writing is None:
-                self._writing = _Writing(self._root)
-            return self._writing
-
     def keep(self, digest: Digest, size: int) -> bool:
-        """Say whether that blob is there with that size, and if so make sure it is on disk and stays."""
-        writing = self._begin()
-        try:
-            fd = self._open_fd(digest)
-        except BlobNotFound:
-            return False
-        try:
-            if os.fstat(fd).st_size != size:
+        """Say whether that blob is there with that size, and if so make sure that it is on disk and stays."""
+        with self._writing():
+            try:
+                fd = self._open_fd(digest)
+            except BlobNotFound:
                 return False
-            os.fsync(fd)  # skopeo and others leave it to the kernel; costs nothing when clean
+            try:
+                if os.fstat(fd).st_size != size:
+                    return False
+                os.fsync(fd)  # skopeo and others leave it to the kernel; costs nothing when it is clean
+            finally:
+                os.close(fd)
+            fsync_dir(os.path.dirname(self.blob_path(digest)))
+            return True
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        self.enter()
+        try:
+            yield
         finally:
-            os.close(fd)
-        writing.folders.add(digest.algorithm)
-        return True
+            self.leave()
 
     def put(self, chunks: Iterable[bytes], *, expected: Descriptor | None = None) -> tuple[Digest, int]:
         if expected is not None and self.keep(expected.digest, expected.size):
@@ -202,50 +212,35 @@ class DirectoryBlobs:
             return writer.commit()
 
     def writer(self, *, expected: Descriptor | None = None) -> BlobWriter:
-        return _DirectoryWriter(self, self._begin(), expected)
-
-    def _name(self, path: str, digest: Digest, writing: _Writing) -> None:
-        """Give a finished scratch file its name; an equal blob that another writer just named is replaced by its twin."""
-        target = self.blob_path(digest)
+        self.enter()
         try:
-            os.rename(path, target)
-        except FileNotFoundError:
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-            os.rename(path, target)
-            writing.folders.add("")
-        writing.folders.add(digest.algorithm)
+            return _DirectoryWriter(self, expected)
+        except BaseException:
+            self.leave()
+            raise
+
+    def name(self, file: AtomicFile, digest: Digest) -> None:
+        """Give a finished file its place; if another writer was faster, its equal blob is replaced by this one."""
+        target = self.blob_path(digest)
+        folder = os.path.dirname(target)
+        if not os.path.isdir(folder):
+            os.makedirs(folder, exist_ok=True)
+            fsync_dir(os.path.dirname(folder))
+        try:
+            file.commit(target)
+        except OSError as error:
+            if error.errno == errno.EXDEV:
+                raise LayoutError(self._root, "its blobs are in another file system; it can only be read") from None
+            raise
 
     def delete(self, digest: Digest) -> None:
         with suppress(FileNotFoundError):
             os.unlink(self.blob_path(digest))
 
-    def flush(self) -> None:
-        """Make the names of all blobs written or kept so far durable: one fsync a folder, not one a blob."""
-        writing = self._writing
-        if writing is not None:
-            folders, writing.folders = writing.folders, set()
-            for folder in sorted(folders, reverse=True):  # "" (blobs/ itself) last
-                fsync_dir(f"{self._root}/blobs/{folder}")
-
-    def release(self) -> None:
-        """End writing when nobody holds it and no writer is open: remove scratch files, let `gc` in."""
-        self.flush()
-        with self._mutex:
-            writing = self._writing
-            if writing is None or writing.writers or self._holds:
-                return
-            self._writing = None
-        writing.close()
-
-    def close(self) -> None:
-        """End writing. Reading, and a new write, may go on."""
-        self.release()
-
     def __del__(self) -> None:
-        # A forgotten close must not leave the folder behind, nor the lock; what was written has its name already.
-        writing, self._writing = getattr(self, "_writing", None), None
-        if writing is not None:
-            writing.close()
+        fd, self._lock = getattr(self, "_lock", -1), -1
+        if fd >= 0:
+            os.close(fd)
 
     def __enter__(self) -> Self:
         return self

@@ -1,13 +1,12 @@
 """An image layout on disk (image-spec v1.1.1 image-layout.md): `oci-layout`, `index.json` and `blobs/`.
 
 `index.json` changes last, by rename, under an exclusive flock on the layout's directory, after every blob that was
-written is on disk. A crash at any moment leaves the old state or the new one, and at worst a scratch folder and blobs
+written is on disk. A crash at any moment leaves the old state or the new one, and at worst a temporary file and blobs
 that nothing names, which `collect.gc` removes.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -17,14 +16,13 @@ from typing import TYPE_CHECKING, Self
 
 from oci.errors import DestinationError, LayoutError, LimitExceeded
 from oci.layout import refs
-from oci.layout.directory import DirectoryBlobs
+from oci.layout.directory import DirectoryBlobs, flocked
 from oci.layout.documents import MAX_DOCUMENT
-from oci.layout.scratch import Scratch, flocked, is_scratch_name
 from oci.spec import media_types, wire
 from oci.spec.descriptor import Descriptor
 from oci.spec.document import Document, parse_index
 from oci.spec.index import Index
-from oci.streams.atomic import fsync_dir
+from oci.streams.atomic import TEMPORARY, fsync_dir, write_file
 
 if TYPE_CHECKING:
     from oci.spec.digest import Digest
@@ -105,8 +103,8 @@ class Layout:
                 if not exist_ok:
                     raise DestinationError(root, "is an image layout already")
                 return cls.open(path)
-            foreign = [n for n in os.listdir(root) if n not in ("blobs", INDEX_FILE) and not is_scratch_name(n)]
-            if foreign or os.path.exists(f"{root}/{INDEX_FILE}") and cls(path).index().model.manifests:
+            foreign = [n for n in os.listdir(root) if n not in ("blobs", INDEX_FILE) and not n.startswith(TEMPORARY)]
+            if foreign or (os.path.exists(f"{root}/{INDEX_FILE}") and cls(path).index().model.manifests):
                 raise DestinationError(root, "is neither empty nor an image layout")
             os.makedirs(f"{root}/blobs/sha256", exist_ok=True)
             _replace(root, INDEX_FILE, empty_index().raw)
@@ -133,7 +131,6 @@ class Layout:
             edit = IndexEdit(self.index().model)
             before = edit.index
             yield edit
-            self.blobs.flush()
             if edit.index != before:
                 raw = Document.of(edit.index).raw
                 if len(raw) > MAX_DOCUMENT:
@@ -197,20 +194,7 @@ def _read_file(path: str, limit: int) -> bytes:
 
 
 def _replace(root: str, name: str, data: bytes) -> None:
-    """Write a file of the layout: scratch name, fsync, rename, fsync of the directory."""
-    scratch = Scratch(root)
     try:
-        fd, temporary = scratch.new()
-        with open(fd, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(fd)
-        try:
-            os.rename(temporary, f"{root}/{name}")
-        except OSError as error:
-            if error.errno == errno.EISDIR:
-                raise LayoutError(root, f"'{name}' is a directory") from None
-            raise
-        fsync_dir(root)
-    finally:
-        scratch.close()
+        write_file(f"{root}/{name}", data)
+    except IsADirectoryError:
+        raise LayoutError(root, f"'{name}' is a directory") from None
