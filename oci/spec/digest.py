@@ -1,0 +1,79 @@
+"""Digests: `ALGORITHM:ENCODED`, the name of bytes by their hash (image-spec v1.1.1 descriptor.md#digests).
+
+A digest of any algorithm whose words fit the grammar can be read, kept and compared. It is an error only where bytes
+have to be checked against it and the algorithm is not sha256 or sha512.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from oci.errors import InvalidDigest, UnsupportedDigest
+
+if TYPE_CHECKING:
+    from _hashlib import HASH
+
+
+# descriptor.md#registered-algorithms: the length of the hexadecimal `encoded` part of each registered algorithm.
+ENCODED_LENGTH = {"sha256": 64, "sha512": 128, "blake3": 64}
+
+# The algorithms whose bytes can be checked here; both are in every hashlib.
+SUPPORTED = ("sha256", "sha512")
+
+# A digest longer than this is refused: it would be a path component longer than file systems take.
+MAX_DIGEST = 512
+
+_GRAMMAR = r"([a-z0-9]+(?:[+._-][a-z0-9]+)*):([a-zA-Z0-9=_-]+)"
+_LOWER_HEX = "0123456789abcdef"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Digest:
+    """The digest `algorithm:encoded`; `str()` gives that text."""
+
+    algorithm: str
+    encoded: str
+
+    @classmethod
+    def parse(cls, text: str) -> Digest:
+        """Read a digest by the grammar. Raises InvalidDigest."""
+        if len(text) == 71 and text.startswith("sha256:") and not text[7:].strip(_LOWER_HEX):
+            return cls("sha256", text[7:])  # nearly every digest there is: worth a way past the regular expression
+        if len(text) > MAX_DIGEST:
+            raise InvalidDigest(text, f"longer than {MAX_DIGEST} characters")
+        match = re.fullmatch(_GRAMMAR, text)
+        if match is None:
+            raise InvalidDigest(
+                text, "expected ALGORITHM:ENCODED, such as sha256: and 64 lower-case hexadecimal digits"
+            )
+        algorithm, encoded = match.groups()
+        length = ENCODED_LENGTH.get(algorithm)
+        if length is not None and (len(encoded) != length or encoded.strip(_LOWER_HEX)):
+            raise InvalidDigest(text, f"{algorithm} takes exactly {length} lower-case hexadecimal digits")
+        return cls(algorithm, encoded)
+
+    @classmethod
+    def of(cls, data: bytes | bytearray | memoryview, algorithm: str = "sha256") -> Digest:
+        """The digest of these bytes. Raises UnsupportedDigest."""
+        if algorithm not in SUPPORTED:
+            raise UnsupportedDigest(f"{algorithm}:…", algorithm)
+        return cls(algorithm, hashlib.new(algorithm, data, usedforsecurity=True).hexdigest())
+
+    @property
+    def supported(self) -> bool:
+        """Whether bytes can be checked against this digest here."""
+        return self.algorithm in SUPPORTED
+
+    def hasher(self) -> HASH:
+        """A fresh hash object of this digest's algorithm. Raises UnsupportedDigest."""
+        if self.algorithm == "sha256":
+            return hashlib.sha256()
+        if self.algorithm == "sha512":
+            return hashlib.sha512()
+        raise UnsupportedDigest(str(self), self.algorithm)
+
+    def __str__(self) -> str:
+        return f"{self.algorithm}:{self.encoded}"
