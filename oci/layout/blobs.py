@@ -43,7 +43,7 @@ class BlobReader(Protocol):
 class BlobWriter(Protocol):
     """One blob on its way in: discarded on leaving the `with` block unless committed."""
 
-    def write(self, data: bytes) -> object:
+    def write(self, data: bytes | bytearray | memoryview) -> object:
         """Take more bytes."""
         ...
 
@@ -88,7 +88,7 @@ class Counted:
         self._hasher = expected.digest.hasher() if expected is not None else Digest.of(b"").hasher()
         self.size = 0
 
-    def update(self, data: bytes) -> None:
+    def update(self, data: bytes | bytearray | memoryview) -> None:
         """Take more bytes; SizeMismatch as soon as there are more than expected."""
         self.size += len(data)
         if self._expected is not None and self.size > self._expected.size:
@@ -111,7 +111,7 @@ class _MemoryWriter:
     def __init__(self, keep: Callable[[Digest, bytes], object], expected: Descriptor | None) -> None:
         self._keep, self._counted, self._data = keep, Counted(expected), bytearray()
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         self._counted.update(data)
         self._data += data
 

@@ -51,7 +51,7 @@ class _DirectoryWriter:
         self._store, self._counted = store, Counted(expected)
         self._file = AtomicFile(f"{store}/blob")
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         self._counted.update(data)
         self._file.write(data)
 

@@ -13,6 +13,7 @@ from oci.layout.blobs import BlobReader
 from oci.spec import media_types
 from oci.spec.descriptor import Descriptor
 from oci.spec.document import Document, parse_config, parse_document, parse_manifest
+from oci.spec.wire import MAX_CONFIG, MAX_MANIFEST
 from oci.streams.verify import verified
 
 if TYPE_CHECKING:
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_CONFIG", "MAX_DOCUMENT", "read_bytes", "read_config", "read_document", "read_manifest"]
 
-MAX_DOCUMENT = 4 << 20  # bytes of a manifest or index: what distribution-spec asks registries to accept at least
-MAX_CONFIG = 16 << 20  # configs carry labels and histories; larger ones than this are nowhere seen
+MAX_DOCUMENT = MAX_MANIFEST  # bytes of a manifest or index
 
 
 def read_bytes(

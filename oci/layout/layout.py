@@ -14,36 +14,35 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from oci.errors import DestinationError, LayoutError, LimitExceeded
+from oci.errors import DestinationError, InvalidDocument, LayoutError, LimitExceeded, show
 from oci.layout import refs
 from oci.layout.directory import DirectoryBlobs, flocked
 from oci.layout.documents import MAX_DOCUMENT
-from oci.spec import media_types, wire
+from oci.spec import media_types
 from oci.spec.descriptor import Descriptor
 from oci.spec.document import Document, parse_index
 from oci.spec.index import Index
+from oci.spec.layout_header import MAX_HEADER, VERSION, LayoutHeader
 from oci.streams.atomic import TEMPORARY, fsync_dir, write_file
 
 if TYPE_CHECKING:
     from oci.spec.digest import Digest
     from oci.spec.platform import Platform
 
-__all__ = ["LAYOUT_FILE", "LAYOUT_VERSION", "IndexEdit", "Layout", "check_marker", "empty_index"]
+__all__ = ["INDEX_FILE", "LAYOUT_FILE", "IndexEdit", "Layout", "check_marker", "empty_index"]
 
 LAYOUT_FILE = "oci-layout"
 INDEX_FILE = "index.json"
-LAYOUT_VERSION = "1.0.0"
-MAX_MARKER = 1 << 16  # bytes of `oci-layout`; real ones have 30
 
 
 def check_marker(raw: bytes, where: str) -> None:
     """Check the bytes of `oci-layout`; LayoutError for a version that is not known."""
-    value = wire.loads(raw, document=f"{where}/{LAYOUT_FILE}", limit=MAX_MARKER)
-    version = value.get("imageLayoutVersion") if isinstance(value, dict) else None
-    if not isinstance(version, str):
-        raise LayoutError(where, f"{LAYOUT_FILE} has no imageLayoutVersion")
-    if version != LAYOUT_VERSION:
-        raise LayoutError(where, f"layout version {version!r} is not known; this can read {LAYOUT_VERSION}")
+    try:
+        version = LayoutHeader.parse(raw).version
+    except InvalidDocument as error:
+        raise LayoutError(where, f"is not an image layout: {error}") from None
+    if version != VERSION:
+        raise LayoutError(where, f"its layout version {show(version)!r} is not known; this can read {VERSION}")
 
 
 def empty_index() -> Document[Index]:
@@ -77,7 +76,7 @@ class Layout:
         """Open an existing layout; LayoutError when PATH is none, or of an unknown version."""
         root = os.fspath(path)
         try:
-            raw = _read_file(f"{root}/{LAYOUT_FILE}", MAX_MARKER)
+            raw = _read_file(f"{root}/{LAYOUT_FILE}", MAX_HEADER)
         except FileNotFoundError:
             if not os.path.lexists(root):
                 raise LayoutError(root, "no such directory") from None
@@ -108,7 +107,7 @@ class Layout:
                 raise DestinationError(root, "is neither empty nor an image layout")
             os.makedirs(f"{root}/blobs/sha256", exist_ok=True)
             _replace(root, INDEX_FILE, empty_index().raw)
-            _replace(root, LAYOUT_FILE, wire.dumps({"imageLayoutVersion": LAYOUT_VERSION}))  # last: it is the marker
+            _replace(root, LAYOUT_FILE, LayoutHeader().encode())  # last: it is the marker
         fsync_dir(os.path.dirname(os.path.abspath(root)))
         return cls(path)
 

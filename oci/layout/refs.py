@@ -14,7 +14,6 @@ Rules (docs/layouts.md says them for users; image-spec v1.1.1 image-layout.md#in
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
@@ -30,7 +29,7 @@ from oci.errors import (
 from oci.layout.blobs import BlobReader
 from oci.layout.documents import read_bytes, read_config, read_manifest
 from oci.spec import media_types
-from oci.spec.annotations import REF_NAME
+from oci.spec.annotations import CONTAINERD_NAME, REF_NAME
 from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
 from oci.spec.document import parse_index
@@ -38,24 +37,20 @@ from oci.spec.index import Index
 from oci.spec.platform import Platform, choose
 
 __all__ = [
-    "CONTAINERD_NAME",
+    "beside_images",
     "check_name",
     "name_of",
     "narrow",
     "resolve",
     "tagged",
     "untagged",
+    "with_entry",
     "with_tag",
     "without_tag",
 ]
 
-CONTAINERD_NAME = "io.containerd.image.name"
 MAX_NESTING = 16  # levels of indexes in indexes; real ones have two
 MAX_ENTRIES = 100_000  # entries looked at in one search, all levels together
-
-# image-spec v1.1.1 annotations.md, org.opencontainers.image.ref.name
-_COMPONENT = r"[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*"
-_NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 
 Warn = Callable[[str], object]
 

@@ -1,0 +1,85 @@
+"""The two ends of a copy.
+
+A source finds one image and reads blobs; a destination takes blobs and documents, children before parents, and makes
+the image visible in one last step. Both are context managers: leaving a destination's block without `commit` leaves
+what was visible before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from typing import Protocol, Self
+
+from oci.layout.blobs import BlobReader, BlobWriter
+from oci.spec.descriptor import Descriptor
+from oci.spec.platform import Platform
+
+__all__ = ["ImageDestination", "ImageSource", "Progress", "Warn"]
+
+Progress = Callable[[int, int], object]  # bytes done, bytes in all
+Warn = Callable[[str], object]  # one line for people
+
+
+class ImageSource(BlobReader, Protocol):
+    """One reference opened for reading."""
+
+    @property
+    def reference(self) -> str:
+        """The reference as people write it, for messages."""
+        ...
+
+    def resolve(self, platform: Platform | None = None) -> Descriptor:
+        """Find what the reference names; with `platform`, an index is narrowed to one image."""
+        ...
+
+    def referrers(self, subject: Descriptor) -> Iterator[Descriptor]:
+        """Give the manifests whose `subject` is this one."""
+        ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exception: object) -> None: ...
+
+
+class ImageDestination(Protocol):
+    """One reference opened for writing.
+
+    `parallel` is how many blobs may be written at once; `stores_index` is False where only single images fit.
+    """
+
+    parallel: int
+    stores_index: bool
+
+    @property
+    def reference(self) -> str:
+        """The reference as people write it, for messages."""
+        ...
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Say whether this blob or document is there; if so it stays there at least until `commit`."""
+        ...
+
+    def put_blob(self, descriptor: Descriptor, chunks: Iterable[bytes]) -> None:
+        """Store a blob; it is verified while it is written, so `chunks` need not be."""
+        ...
+
+    def writer(self) -> AbstractContextManager[BlobWriter]:
+        """Open a writer for a blob whose digest is known only at its end."""
+        ...
+
+    def put_document(self, raw: bytes, descriptor: Descriptor) -> None:
+        """Store a manifest or index whose children were stored before."""
+        ...
+
+    def commit(self, raw: bytes, descriptor: Descriptor) -> None:
+        """Store the topmost document and make it what the reference names, as the last effect."""
+        ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exception: object) -> None: ...
