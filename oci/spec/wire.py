@@ -234,6 +234,9 @@ class Fields:
         return value
 
     def array(self, name: str) -> list[object]:
+        """A required array; null stands for an empty one, as Go writes it (`umoci init`, for one)."""
+        if name in self._left and self._left[name] is None:
+            self._left[name] = []
         value = self.optional_array(name)
         if value is None:
             raise self.missing(name)
