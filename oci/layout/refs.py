@@ -29,7 +29,7 @@ from oci.errors import (
 from oci.layout.blobs import BlobReader
 from oci.layout.documents import read_bytes, read_config, read_manifest
 from oci.spec import media_types
-from oci.spec.annotations import CONTAINERD_NAME, REF_NAME
+from oci.spec.annotations import CONTAINERD_NAME, REF_NAME, is_ref_name, is_tag
 from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
 from oci.spec.document import parse_index
@@ -57,9 +57,9 @@ Warn = Callable[[str], object]
 
 def check_name(name: str) -> str:
     """Give a tag back if the grammar of annotations.md allows it; InvalidReference otherwise. For writing only."""
-    if not _NAME.fullmatch(name):
+    if not (is_ref_name(name) or is_tag(name)):
         raise InvalidReference(
-            name, "a tag is letters and digits, joined by single '.', '_', '-', ':', '@', '+' or '/'"
+            name, "a tag is letters and digits, with single '-', '.', '_', ':', '@', '+' or '/' between"
         )
     return name
 
