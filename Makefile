@@ -32,7 +32,7 @@ check: .venv/installed  ## ruff, mypy --strict, and who may import whom
 
 bench: .venv/installed  ## side by side with peers, ratios of one run
 	@.ci/system-packages bench
-	@$(BIN)/python benchmarks/run.py
+	@$(BIN)/python -m benchmarks.run
 
 docs: .venv/installed  ## write docs/cli.md from the commands themselves
 	@$(BIN)/python docs/generate.py

@@ -76,5 +76,9 @@ class Session:
 
         if text is None:
             seconds = self.source_date_epoch()
-            return None if seconds is None else rfc3339.format(seconds * 10**9)
+            return None if seconds is None else rfc3339.format(seconds * rfc3339.NANOSECONDS)
+        try:
+            rfc3339.parse(text)
+        except ValueError as error:
+            raise UsageError(f"--created {text!r}: {error}") from None
         return text

@@ -1,0 +1,105 @@
+"""Writes docs/cli.md from the commands themselves: `make docs`. With --check, only says whether it is current."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from pathlib import Path
+from typing import Any
+
+from oci.cli.app import TABLE, command_tree
+
+PAGE = Path(__file__).resolve().parent / "cli.md"
+
+HEAD = """\
+# The command line
+
+<!-- Made by `make docs` from oci/cli; edit the docstrings there. -->
+
+## For every command
+
+- **Exit status**: 0 done; 1 the operation failed, or what was checked does not hold; 2 wrong usage; 130 interrupted
+  (Ctrl-C or SIGTERM).
+- **Errors** are one line on stderr, `error: …`: what, where, and what to do. `--debug`, or `OCIKIT_DEBUG=1` in the
+  environment, puts a traceback before it.
+- **Results** go to stdout, notes and progress to stderr. With `--json` stdout holds one JSON document and nothing else;
+  its shapes are the JSON Schemas in `schemas/cli/`. `--quiet` (`-q`) silences notes and progress.
+- **Nothing half-done**: a command that fails or is interrupted leaves its destination as it was.
+- **Names from images** are printed with control characters spelt out, so that a hostile image can't write to your
+  terminal; in JSON a byte that is not UTF-8 is a lone surrogate, `\\udcXX`.
+
+| variable | means |
+| --- | --- |
+| `SOURCE_DATE_EPOCH` | seconds since 1970: the time to write into images (default: none, which is reproducible too) |
+| `OCIKIT_DEBUG` | `1`: as `--debug` |
+| `NO_COLOR` | no colours |
+
+## References
+
+| form | means |
+| --- | --- |
+| `oci:PATH[:TAG]`, `oci:PATH@sha256:…` | an image in an OCI image layout directory |
+| `oci-archive:FILE[:TAG]` | the same, as one tar file, which may be compressed |
+| `docker-archive:FILE[:NAME:TAG]` | a `docker save` tar |
+| `./PATH[:TAG]`, `/PATH[:TAG]` | short for `oci:` |
+
+The tag may be left out where there is one image only. An index is narrowed to one image by `--platform
+os/arch[/variant]`; the default is this machine's platform.
+"""
+
+
+def page() -> str:
+    tree = command_tree()
+    parts = [HEAD]
+    section = ""
+    for row in TABLE:
+        if row.section != section:
+            section = row.section
+            parts.append(f"\n## {section}\n")
+        parts.append(command(row.name, tree.get_command(None, row.name)))
+    parts.append("\n## ocikit itself\n\n" + table(tree.params))
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def command(name: str, made: Any) -> str:
+    arguments = [p for p in made.params if p.param_type_name == "argument"]
+    usage = " ".join(["ocikit", name, "[OPTIONS]", *map(argument, arguments)])
+    text = inspect.cleandoc(made.help or "").replace("\b\n", "")
+    prose, _, example = text.partition("\nExample")
+    lines = [f"### {name}\n", f"`{usage}`\n", prose.strip() + "\n"]
+    if example:
+        body = example.partition("\n")[2]
+        lines.append("```console\n" + inspect.cleandoc(body).strip() + "\n```\n")
+    return "\n".join(lines) + "\n" + table(made.params)
+
+
+def argument(parameter: Any) -> str:
+    name = parameter.metavar or parameter.name.upper()
+    several = "…" if parameter.nargs == -1 else ""
+    return f"{name}{several}" if parameter.required else f"[{name}{several}]"
+
+
+def table(parameters: list[Any]) -> str:
+    rows = ["| | |", "| --- | --- |"]
+    for parameter in parameters:
+        if getattr(parameter, "hidden", False):
+            continue
+        if parameter.param_type_name == "argument":
+            name = f"`{argument(parameter)}`"
+        else:
+            value = "" if parameter.is_flag else f" {parameter.metavar or 'TEXT'}"
+            name = ", ".join(f"`{option}{value}`" for option in parameter.opts)
+        text = inspect.cleandoc(parameter.help or "")
+        rows.append(row(name, text))
+    return "\n".join(rows) + "\n"
+
+
+def row(name: str, text: str) -> str:
+    return f"| {name.replace('|', chr(92) + '|')} | {text.replace('|', chr(92) + '|')} |"
+
+
+if __name__ == "__main__":
+    text = page()
+    if "--check" in sys.argv:
+        sys.exit(0 if PAGE.exists() and PAGE.read_text() == text else "docs/cli.md is not current: run `make docs`")
+    PAGE.write_text(text)

@@ -1,0 +1,148 @@
+"""`init`, `ls`, `tag`, `untag`, `gc`: layouts as a whole."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from oci.cli import options, output, sources
+from oci.cli.failures import UsageError
+from oci.cli.session import Session
+
+LayoutPath = Annotated[str, typer.Argument(metavar="LAYOUT", help="The layout's directory.", show_default=False)]
+
+
+def init(
+    context: typer.Context,
+    layout: LayoutPath,
+) -> None:
+    """Make an empty image layout.
+
+    The directory must be new or empty. `append` and `copy` make their layout themselves, so this is for scripts.
+
+    \b
+    Example:
+      ocikit init ./images
+    """
+    from oci.layout.layout import Layout
+
+    path = sources.layout_path(layout)
+    Layout.create(path)
+    Session.of(context).note(f"made the empty layout {path}")
+
+
+def ls(
+    context: typer.Context,
+    place: Annotated[
+        str | None, typer.Argument(metavar="LAYOUT-or-archive", help="A layout or an archive.", show_default=False)
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """List the images of a layout or an archive.
+
+    One line for each entry: tag, digest, platform, size of the image with its layers, and when it was created. An index
+    is listed with the platforms it holds.
+
+    \b
+    Example:
+      ocikit ls ./images
+      ocikit ls oci-archive:images.tar --json
+    """
+    if place is None:
+        raise UsageError("the local store is not available in this version of ocikit; name a layout: ocikit ls PATH")
+    raise NotImplementedError
+
+
+def tag(
+    context: typer.Context,
+    reference: options.Reference,
+    newtag: Annotated[str, typer.Argument(metavar="NEWTAG", help="The tag to add.", show_default=False)],
+) -> None:
+    """Give an image of a layout one more tag.
+
+    A tag that exists moves to the image. Without a tag in REF, the layout's only image is meant.
+
+    \b
+    Example:
+      ocikit tag ./images:v2 latest
+      ocikit tag oci:images@sha256:4f53… v1
+    """
+    found = sources.parse_layout(reference, what="tag")
+    name = _tag_name(newtag, found.path)
+    with sources.open_layout(found.path) as layout:
+        layout.tag(name, layout.resolve(found.tag, found.digest, warn=Session.of(context).warn))
+
+
+def _tag_name(text: str, path: str) -> str:
+    """NEWTAG alone, or spelt out as a reference to the same layout."""
+    from oci.errors import InvalidReference
+    from oci.layout.refs import check_name
+
+    if text.startswith(("oci:", "./", "../", "/")):
+        target = sources.parse_layout(text, what="tag")
+        if target.path != path or target.tag is None:
+            raise UsageError("NEWTAG is a tag in the same layout; `ocikit copy` takes an image elsewhere")
+        return target.tag
+    try:
+        return check_name(text)
+    except InvalidReference as error:
+        raise UsageError(str(error)) from None
+
+
+def untag(
+    context: typer.Context,
+    reference: options.Reference,
+) -> None:
+    """Take a tag away; the image's blobs stay until gc.
+
+    \b
+    Example:
+      ocikit untag ./images:v1
+    """
+    found = sources.parse_layout(reference, what="untag")
+    if found.tag is None or found.digest is not None:
+        raise UsageError(f"{reference}: say which tag to take away, such as {found.path}:v1")
+    with sources.open_layout(found.path) as layout:
+        layout.untag(found.tag)
+
+
+def gc(
+    context: typer.Context,
+    layout: LayoutPath,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Delete the blobs of a layout that nothing refers to.
+
+    What index.json leads to stays; blobs that nothing names any more go, and so do leftovers of interrupted commands.
+    While another ocikit writes to the layout, nothing is deleted.
+
+    \b
+    Example:
+      ocikit gc ./images --dry-run
+      ocikit gc ./images
+    """
+    from oci.layout.collect import gc as collect
+
+    session = Session.of(context)
+    with sources.open_layout(sources.layout_path(layout)) as opened:
+        result = collect(opened, dry_run=dry_run)
+    if json:
+        output.document(_gc_json(result, dry_run))
+        return
+    verb = "would delete" if dry_run else "deleted"
+    for digest, size in result.blobs:
+        print(f"{verb} {digest}  {output.size(size)}")
+    for name in result.temporary:
+        print(f"{verb} {output.printable(name)}  (left over)")
+    session.note(f"{verb} {len(result.blobs)} blobs, {output.size(result.size)}")
+
+
+def _gc_json(result: Any, dry_run: bool) -> dict[str, Any]:
+    return {
+        "dryRun": dry_run,
+        "size": result.size,
+        "blobs": [{"digest": str(digest), "size": size} for digest, size in result.blobs],
+        "leftovers": list(result.temporary),
+    }

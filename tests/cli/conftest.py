@@ -1,0 +1,84 @@
+"""Runs `ocikit` as a user would: in this process where that will do, as a program where it must be one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oci.cli.entry import main
+from tests.support.commands import PROGRAM, ROOT, Result, Run
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SOURCE_DATE_EPOCH", "OCIKIT_DEBUG", "OCIKIT_ROOT", "NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Run:
+    """Run a command line in this process, whatever its status is."""
+
+    def _run(*arguments: object) -> Result:
+        capfd.readouterr()
+        status = main([str(argument) for argument in arguments])
+        out, err = capfd.readouterr()
+        return Result(status, out, err)
+
+    return _run
+
+
+@pytest.fixture
+def ocikit(run: Run) -> Run:
+    """Run a command line that has to succeed."""
+
+    def _run(*arguments: object) -> Result:
+        result = run(*arguments)
+        assert result.status == 0, result.err
+        return result
+
+    return _run
+
+
+@pytest.fixture
+def program() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a command line as a program of its own."""
+
+    def _run(*arguments: object, env: dict[str, str] | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
+        environ = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
+        return subprocess.run(
+            [*PROGRAM, *map(str, arguments)],
+            env=environ,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            **options,
+        )
+
+    return _run
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory of its own to work in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def app_tree(here: Path) -> Path:
+    """A little directory to make images from."""
+    tree = here / "app"
+    (tree / "usr" / "bin").mkdir(parents=True)
+    (tree / "usr" / "bin" / "hello").write_text("#!/bin/sh\necho hello\n")
+    (tree / "usr" / "bin" / "hello").chmod(0o755)
+    (tree / "etc").mkdir()
+    (tree / "etc" / "motd").write_text("welcome\n")
+    (tree / "usr" / "bin" / "hi").symlink_to("hello")
+    return tree

@@ -1,0 +1,228 @@
+"""What holds for every command: exit statuses, one line of error, start-up, signals, pipes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from oci import __version__
+from oci.cli import entry, failures
+from oci.cli.failures import UsageError, describe
+from oci.cli.session import Session
+from oci.errors import LayoutError
+from tests.support.commands import PROGRAM, ROOT, Run
+
+Program = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_version_is_one_line(run: Run) -> None:
+    assert run("--version").out == f"ocikit {__version__}\n"
+    assert run("-q", "--version").out == f"ocikit {__version__}\n"
+
+
+def test_version_is_answered_without_importing_typer(program: Program) -> None:
+    code = "import sys; from oci.cli.entry import main; main(['--version']); print('typer' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [f"ocikit {__version__}", "False"]
+
+
+def test_a_command_imports_neither_rich_nor_pydantic_nor_other_commands(here: Path) -> None:
+    code = (
+        "import sys; from oci.cli.entry import main; status = main(sys.argv[1:]);"
+        "print(status, *[n for n in ('rich', 'pydantic', 'jsonschema', 'subprocess', 'oci.cli.show', 'oci.cli.append',"
+        " 'oci.cli.unpacking', 'oci.unpack', 'urllib.request', 'cryptography') if n in sys.modules])"
+    )
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code, "init", "images", "-q"],
+        env=environ, cwd=here, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    imported = done.stdout.split()
+    assert imported[0] == "0"
+    assert set(imported[1:]) <= {"subprocess"}  # typer itself imports that one
+
+
+def test_no_arguments_show_the_help(run: Run) -> None:
+    assert run().out == run("--help").out
+    assert "unpack" in run().out
+
+
+def test_an_unknown_command_is_wrong_usage_and_names_the_nearest(run: Run) -> None:
+    result = run("inspet")
+    assert result.status == 2
+    assert result.error == "error: no such command 'inspet'; did you mean inspect?"
+
+
+def test_a_command_of_a_later_version_says_so(run: Run) -> None:
+    result = run("push", "x", "docker://example.org/x")
+    assert result.status == 2
+    assert result.error == "error: the command 'push' is not available in this version of ocikit"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["ls", "--bad"], ["tag"], ["tag", "./x"], ["init", "a", "b"], ["--bad"], ["ls"], ["gc", "--dry-run=7", "x"]],
+)
+def test_wrong_usage_is_status_2_and_one_line(run: Run, arguments: list[str]) -> None:
+    result = run(*arguments)
+    assert result.status == 2
+    assert result.error
+    assert result.out == ""
+
+
+@pytest.mark.parametrize("reference", ["docker://alpine", "docker://example.org/a/b:1"])
+def test_registries_are_not_available_yet_and_the_error_says_what_to_do(run: Run, reference: str) -> None:
+    result = run("inspect", reference)
+    assert result.status == 2
+    assert "not available in this version" in result.error
+    assert f"skopeo copy {reference} oci:" in result.error
+
+
+def test_a_name_without_a_path_is_of_the_local_store_which_is_not_available_yet(run: Run) -> None:
+    assert "./alpine:3 or oci:alpine:3" in run("inspect", "alpine:3").error
+
+
+def test_a_missing_layout_is_status_1(run: Run, here: Path) -> None:
+    result = run("inspect", "./nowhere")
+    assert result.status == 1
+    assert result.error == "error: ./nowhere: no such directory"
+
+
+def test_debug_shows_a_traceback_and_then_the_line(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run("inspect", "./nowhere", "--debug")
+    assert result.status == 1
+    assert result.err.startswith("Traceback")
+    assert result.err.endswith("error: ./nowhere: no such directory\n")
+    monkeypatch.setenv("OCIKIT_DEBUG", "1")
+    assert run("inspect", "./nowhere").err.startswith("Traceback")
+    monkeypatch.setenv("OCIKIT_DEBUG", "0")
+    assert not run("inspect", "./nowhere").err.startswith("Traceback")
+
+
+def test_an_os_error_says_where_and_why_in_one_line() -> None:
+    assert describe(OSError(errno.ENOSPC, "No space left on device", "/x/y")) == (
+        1,
+        "/x/y: no space left on the device",
+    )
+    assert describe(OSError(errno.EACCES, "Permission denied", b"/x\n")) == (1, "/x\\n: permission denied")
+    assert describe(OSError(errno.EXDEV, "Invalid cross-device link", "a", None, "b")) == (
+        1,
+        "a → b: Invalid cross-device link",
+    )
+    assert describe(OSError(errno.ENOSPC, "No space left on device")) == (1, "no space left on the device")
+
+
+def test_every_kind_of_failure_has_its_status() -> None:
+    assert describe(UsageError("no\nsense"))[0] == 2
+    assert describe(LayoutError("x", "broken")) == (1, "x: broken")
+    status, text = describe(ValueError("oops\x1b[31m"))
+    assert status == 1
+    assert text.startswith("internal error: ValueError: oops\\x1b[31m")
+    assert describe(MemoryError()) == (1, "out of memory")
+
+
+def test_a_bug_is_reported_without_a_traceback(run: Run, monkeypatch: pytest.MonkeyPatch, here: Path) -> None:
+    def broken(*arguments: object, **options: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("oci.layout.layout.Layout.create", broken)
+    result = run("init", "x")
+    assert result.status == 1
+    assert "internal error: RuntimeError: a bug" in result.error
+
+
+def test_an_interrupt_is_status_130(run: Run, monkeypatch: pytest.MonkeyPatch, here: Path) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("oci.layout.layout.Layout.create", interrupted)
+    result = run("init", "x")
+    assert result.status == 130
+    assert result.error == "error: interrupted"
+
+
+def test_sigterm_unwinds_like_an_interrupt(here: Path) -> None:
+    code = (
+        "import sys, time; from oci.layout.layout import Layout; from oci.cli.entry import main\n"
+        "def slow(path):\n"
+        "    print('running', flush=True)\n"
+        "    try: time.sleep(30)\n"
+        "    finally: print('unwound', flush=True)\n"
+        "Layout.create = slow\n"
+        "sys.exit(main(['init', 'x']))"
+    )
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env=environ, cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "running\n"
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (130, "unwound\n", "error: interrupted\n")
+
+
+def test_the_signal_handler_is_put_back(run: Run) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    run("--help")
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"]])
+def test_a_reader_that_goes_away_is_no_error(arguments: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as pipe:
+        done = subprocess.run(
+            [*PROGRAM, *arguments], stdout=pipe, stderr=subprocess.PIPE, cwd=ROOT, text=True, check=False
+        )
+    assert done.stderr == ""
+    assert done.returncode == 1
+
+
+def test_quiet_is_taken_before_and_after_the_command(run: Run, here: Path) -> None:
+    assert run("init", "one").err == "made the empty layout one\n"
+    assert run("-q", "init", "two").err == ""
+    assert run("init", "-q", "three").err == ""
+    assert run("init", "four", "--quiet").err == ""
+
+
+@pytest.mark.parametrize("text", ["yesterday", "-1", "1.5", "٣", "99999999999999"])
+def test_a_source_date_epoch_that_is_no_number_of_seconds_is_wrong_usage(text: str) -> None:
+    with pytest.raises(UsageError, match="SOURCE_DATE_EPOCH"):
+        Session({"SOURCE_DATE_EPOCH": text}).source_date_epoch()
+
+
+def test_the_time_written_is_the_option_then_source_date_epoch_then_none() -> None:
+    assert Session({}).created(None) is None
+    assert Session({"SOURCE_DATE_EPOCH": "0"}).created(None) == "1970-01-01T00:00:00Z"
+    assert Session({"SOURCE_DATE_EPOCH": "0"}).created("2024-05-01T12:00:00Z") == "2024-05-01T12:00:00Z"
+    with pytest.raises(UsageError, match="--created"):
+        Session({}).created("tomorrow")
+
+
+def test_colours_need_a_terminal_and_nobody_saying_no(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal:
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("TERM", "xterm")
+    assert failures.colourful(Terminal())
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not failures.colourful(Terminal())
+    monkeypatch.delenv("NO_COLOR")
+    monkeypatch.setenv("TERM", "dumb")
+    assert not failures.colourful(Terminal())
+    assert not failures.colourful(object())
+
+
+def test_main_takes_its_arguments_from_the_process(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
+    monkeypatch.setattr(sys, "argv", ["ocikit", "--version"])
+    assert entry.main() == 0
