@@ -9,18 +9,17 @@ tuple or map is "there, but empty".
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from oci.errors import InvalidDocument
 from oci.spec import rfc3339
 from oci.spec.descriptor import parse_digest
 from oci.spec.digest import Digest
 from oci.spec.platform import Platform
+from oci.spec.record import Record, field
 from oci.spec.wire import Fields, put
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Healthcheck:
+class Healthcheck(Record):
     """How Docker asks a container whether it works; times are nanoseconds."""
 
     test: tuple[str, ...] | None = None
@@ -55,8 +54,7 @@ class Healthcheck:
         return value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunConfig:
+class RunConfig(Record):
     """The `config` object: what a container made from the image starts with."""
 
     user: str | None = None
@@ -118,8 +116,7 @@ class RunConfig:
         return value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class History:
+class History(Record):
     """One step of how the image came to be; with `empty_layer` it made no layer. `created` is RFC 3339 text."""
 
     created: str | None = None
@@ -151,8 +148,7 @@ class History:
         return value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageConfig:
+class ImageConfig(Record):
     """The whole configuration; `diff_ids` name the uncompressed layers, base first. `created` is RFC 3339 text."""
 
     platform: Platform

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from oci.errors import InvalidDigest, InvalidDocument
 from oci.spec import media_types
 from oci.spec.digest import Digest
 from oci.spec.platform import Platform
+from oci.spec.record import Record, field
 from oci.spec.uri import is_uri
 from oci.spec.wire import Fields, put
 
@@ -17,8 +17,7 @@ from oci.spec.wire import Fields, put
 EMPTY_JSON = b"{}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Descriptor:
+class Descriptor(Record):
     """A reference to content by media type, digest and size (bytes); `extra` holds fields that the spec doesn't name.
 
     `data` is the content itself where the descriptor embeds it; whether its digest is right is for a verifier to say.

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from oci.errors import InvalidDigest, UnsupportedDigest
+from oci.spec.record import Record
 
 if TYPE_CHECKING:
     from _hashlib import HASH
@@ -30,8 +30,7 @@ _GRAMMAR = r"([a-z0-9]+(?:[+._-][a-z0-9]+)*):([a-zA-Z0-9=_-]+)"
 _LOWER_HEX = "0123456789abcdef"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Digest:
+class Digest(Record, kw_only=False):
     """The digest `algorithm:encoded`; `str()` gives that text."""
 
     algorithm: str
@@ -74,6 +73,9 @@ class Digest:
         if self.algorithm == "sha512":
             return hashlib.sha512()
         raise UnsupportedDigest(str(self), self.algorithm)
+
+    def __lt__(self, other: Digest) -> bool:
+        return (self.algorithm, self.encoded) < (other.algorithm, other.encoded)
 
     def __str__(self) -> str:
         return f"{self.algorithm}:{self.encoded}"

@@ -7,7 +7,6 @@ image-spec v1.1.1 manifest.md, image-index.md, config.md, media-types.md#compati
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Generic, TypeVar, cast
 
 from oci.errors import InvalidDocument
@@ -17,13 +16,13 @@ from oci.spec.descriptor import Descriptor, read_media_type
 from oci.spec.digest import Digest
 from oci.spec.index import Index
 from oci.spec.manifest import Manifest
+from oci.spec.record import Record
 from oci.spec.wire import MAX_CONFIG, MAX_MANIFEST, Fields, dumps, loads
 
 M = TypeVar("M", bound=Manifest | Index | ImageConfig)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Document(Generic[M]):
+class Document(Record, Generic[M]):
     """The bytes of a document, its model and its media type."""
 
     raw: bytes

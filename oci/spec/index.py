@@ -6,15 +6,14 @@ Docker's manifest list has the same shape and is read as an equal. Entries may b
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from oci.spec import media_types
 from oci.spec.descriptor import Descriptor, read_descriptor, read_descriptors, read_media_type
+from oci.spec.record import Record, field
 from oci.spec.wire import Fields, put
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Index:
+class Index(Record):
     """Descriptors of manifests, in the order written; `media_type` is None where the document doesn't state its own."""
 
     manifests: tuple[Descriptor, ...]

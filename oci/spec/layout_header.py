@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
+from oci.spec.record import Record, field
 from oci.spec.wire import Fields, dumps, loads
 
 VERSION = "1.0.0"
 MAX_HEADER = 64 * 1024  # the file is 30 bytes long; "MAY include additional fields", but not megabytes of them
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayoutHeader:
+class LayoutHeader(Record):
     """The marker's content; whether a version is one we know is for the layout's opener to say."""
 
     version: str = VERSION

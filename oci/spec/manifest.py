@@ -6,15 +6,14 @@ Docker's schema 2 manifest has the same shape and is read as an equal; its media
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from oci.spec import media_types
 from oci.spec.descriptor import Descriptor, read_descriptor, read_descriptors, read_media_type
+from oci.spec.record import Record, field
 from oci.spec.wire import Fields, put
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
+class Manifest(Record):
     """A config and layers, base layer first; `subject` names the manifest that this one says something about."""
 
     config: Descriptor

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 
 from oci.errors import InvalidPlatform
+from oci.spec.record import Record, field
 from oci.spec.wire import Fields, put
 
 # For a single word: is it an operating system, or an architecture?
@@ -20,8 +20,7 @@ KNOWN_OS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Platform:
+class Platform(Record, kw_only=False):
     """What an image needs to run; `str()` gives `os/architecture[/variant]`."""
 
     os: str
@@ -49,7 +48,7 @@ class Platform:
         variant = parts[2] if len(parts) == 3 else None
         platform = cls(match[1], parts[1], variant, os_version=match[2]).normalized()
         if variant is None and platform.architecture == "arm" and parts[1].lower() == "arm":
-            return replace(platform, variant=None)  # as containerd: said without a variant, kept without
+            return platform.replace(variant=None)  # as containerd: said without a variant, kept without
         return platform
 
     @classmethod
@@ -82,8 +81,7 @@ class Platform:
         """The platform in the one spelling that is compared: Go's names, no variant that goes without saying."""
         os = self.os.lower()
         architecture, variant = _normal_architecture(self.architecture.lower(), (self.variant or "").lower())
-        return replace(
-            self,
+        return self.replace(
             os="darwin" if os == "macos" else os,
             architecture=architecture,
             variant=variant or None,
@@ -147,20 +145,20 @@ def _accepted(wanted: Platform) -> Iterator[Platform]:
     if wanted.architecture == "amd64":
         if re.fullmatch(r"v[0-9]{1,3}", variant):
             for level in range(int(variant[1:]) - 1, 1, -1):
-                yield replace(wanted, variant=f"v{level}")
-            yield replace(wanted, variant=None)
-        yield replace(wanted, architecture="386", variant=None)
+                yield wanted.replace(variant=f"v{level}")
+            yield wanted.replace(variant=None)
+        yield wanted.replace(architecture="386", variant=None)
     elif wanted.architecture == "arm":
         if re.fullmatch(r"v[0-9]{1,3}", variant):
             for level in range(min(int(variant[1:]), 9) - 1, 4, -1):
-                yield replace(wanted, variant=f"v{level}")
+                yield wanted.replace(variant=f"v{level}")
     elif wanted.architecture == "arm64":
         steps = list(_arm64_steps(variant or "v8"))
         for step in steps[1:]:
-            yield replace(wanted, variant=step or None)
+            yield wanted.replace(variant=step or None)
         if steps:  # a known 64-bit processor runs 32-bit programs, up to v8
             for level in range(8, 4, -1):
-                yield replace(wanted, architecture="arm", variant=f"v{level}")
+                yield wanted.replace(architecture="arm", variant=f"v{level}")
 
 
 def _arm64_steps(variant: str) -> Iterator[str]:

@@ -15,11 +15,11 @@ reads back as the same reference. Nothing here touches files or the network.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from oci.errors import InvalidDigest, InvalidReference
 from oci.spec.annotations import is_ref_name, is_tag
 from oci.spec.digest import ENCODED_LENGTH, Digest
+from oci.spec.record import Record
 
 MAX_REFERENCE = 8192  # characters: a path (4096) and the longest name, with room
 MAX_REPOSITORY = 255  # distribution's reference grammar: the length of a repository name with its host
@@ -34,8 +34,7 @@ _HOST = rf"(?:{_HOST_LABEL}(?:\.{_HOST_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
 _HEX_64 = r"[a-f0-9]{64}"
 
 
-@dataclass(frozen=True, slots=True)
-class LayoutRef:
+class LayoutRef(Record, kw_only=False):
     """An image in a layout directory."""
 
     path: str
@@ -46,8 +45,7 @@ class LayoutRef:
         return f"oci:{self.path}{_tail(self.tag, self.digest)}"
 
 
-@dataclass(frozen=True, slots=True)
-class ArchiveRef:
+class ArchiveRef(Record, kw_only=False):
     """An image in a layout that is one tar file."""
 
     path: str
@@ -58,8 +56,7 @@ class ArchiveRef:
         return f"oci-archive:{self.path}{_tail(self.tag, self.digest)}"
 
 
-@dataclass(frozen=True, slots=True)
-class DockerArchiveRef:
+class DockerArchiveRef(Record, kw_only=False):
     """An image in a `docker save` tar; `name` is NAME:TAG as the user wrote it, the tag filled in, or None."""
 
     path: str
@@ -69,8 +66,7 @@ class DockerArchiveRef:
         return f"docker-archive:{self.path}{'' if self.name is None else ':' + self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class RegistryRef:
+class RegistryRef(Record, kw_only=False):
     """An image in a registry, fully named; at least one of `tag` and `digest` is there."""
 
     registry: str
@@ -94,8 +90,7 @@ class RegistryRef:
         return f"docker://{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class StoreRef:
+class StoreRef(Record, kw_only=False):
     """An image in the local store: a name as the user wrote it, or (a prefix of) an image ID."""
 
     name: str
