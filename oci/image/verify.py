@@ -1,0 +1,324 @@
+"""Check an image, or a whole layout, and list every fault: `verify` of the command line.
+
+Two passes. First the layout's files and all documents, one after the other (`verify_documents`): they say what blobs
+there must be and what is claimed of them. Then the blobs, the biggest first, a few at a time, each read once and never
+kept (`verify_blob`). Nothing stops at the first fault: what can still be checked is checked.
+
+What is wrong with an image never raises: it is a finding. Raised are only errors of asking (no such tag, no image for
+the platform) and of the program.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol
+
+from oci.errors import LayoutError, OciError, RefNotFound, show
+from oci.image.findings import Report
+from oci.image.lenient import Target, load_json
+from oci.image.verify_blob import BlobFacts, check_blob, unreadable
+from oci.image.verify_documents import BlobJob, DocumentCheck, altered, entries, pick
+from oci.layout.directory import DirectoryBlobs
+from oci.layout.finding import Finding, limited
+from oci.layout.rules import DirectoryFiles, LayoutFiles, check_files, check_marker
+from oci.spec import media_types
+from oci.spec.annotations import REF_NAME, is_ref_name
+from oci.spec.descriptor import Descriptor
+from oci.spec.digest import Digest
+from oci.spec.layout_header import MAX_HEADER
+from oci.spec.platform import Platform
+from oci.spec.wire import MAX_MANIFEST
+
+if TYPE_CHECKING:
+    from oci.layout.blobs import BlobReader
+
+__all__ = ["verify", "verify_image", "verify_layout"]
+
+
+class ListedBlobs(Protocol):
+    """The part of a layout's blob store that tells what is there."""
+
+    def digests(self) -> Iterator[Digest]: ...
+
+
+def verify(
+    source: str | os.PathLike[str],
+    *,
+    subject: str | None = None,
+    tag: str | None = None,
+    digest: Digest | None = None,
+    platform: Platform | None = None,
+    all_platforms: bool = False,
+    fast: bool = False,
+    jobs: int = 2,
+) -> Report:
+    """Check an image layout directory, or an archive of one, or with `tag` or `digest` one image in it.
+
+    `platform` follows only the fitting image of each index (None, or `all_platforms`: all of them). `fast` leaves out
+    decompression, so diff_ids and tar entries. `jobs` is how many blobs are read at once. `subject` is what the report
+    calls it. Raises RefNotFound and NoMatchingPlatform for what isn't there to be checked.
+    """
+    path = os.fspath(source)
+    wanted = None if all_platforms else platform
+    name = subject if subject is not None else path
+    if os.path.isdir(path) or not os.path.exists(path):
+        return verify_layout(
+            DirectoryFiles(path),
+            DirectoryBlobs(path),
+            subject=name,
+            where=path,
+            tag=tag,
+            digest=digest,
+            platform=wanted,
+            fast=fast,
+            jobs=jobs,
+        )
+    raise LayoutError(path, "is not an image layout directory")
+
+
+def verify_image(
+    blobs: BlobReader,
+    descriptor: Descriptor,
+    *,
+    subject: str,
+    platform: Platform | None = None,
+    fast: bool = False,
+    jobs: int = 2,
+) -> Report:
+    """Check one image (manifest or index) in any store of blobs, and what is reachable from it."""
+    check = DocumentCheck(blobs, platform=platform)
+    check.entry(Target(where=subject, media_type=descriptor.media_type, digest=descriptor.digest, size=descriptor.size))
+    return _finish(check, blobs, subject=subject, fast=fast, jobs=jobs)
+
+
+def verify_layout(
+    files: LayoutFiles,
+    blobs: BlobReader,
+    *,
+    subject: str,
+    where: str,
+    tag: str | None = None,
+    digest: Digest | None = None,
+    platform: Platform | None = None,
+    fast: bool = False,
+    jobs: int = 2,
+) -> Report:
+    """Check a layout whose files and blobs are reached through these; `where` names it in errors."""
+    check = DocumentCheck(blobs, platform=platform)
+    whole = tag is None and digest is None
+    kinds = {}
+    try:
+        kinds = dict(files.paths())
+    except OSError as error:
+        check.add([Finding.error("unreadable", "blobs", f"the layout can't be listed: {error.strerror or error}")])
+    found = check_files(kinds)
+    check.add(limited(found if whole else (one for one in found if one.severity == "error"), "blobs"))
+    if kinds.get("oci-layout") == "file":
+        check.add(_marker(files))
+    value = _index(files, check) if kinds.get("index.json") == "file" else None
+    targets = entries(value, "index.json") if value is not None else []
+    if whole:
+        check.add(limited(_tags(targets), "index.json"))
+        for target in targets:
+            check.entry(target)
+    else:
+        for target in _chosen(targets, blobs, where, tag, digest, platform):
+            check.entry(target)
+    spare = _spare(blobs, check.reached) if whole else []
+    return _finish(check, blobs, subject=subject, fast=fast, jobs=jobs, spare=spare)
+
+
+# The layout's own files
+
+
+def _marker(files: LayoutFiles) -> Iterator[Finding]:
+    try:
+        raw = files.read("oci-layout", MAX_HEADER)
+    except OSError as error:
+        yield Finding.error("unreadable", "oci-layout", f"can't be read: {error.strerror or error}")
+        return
+    if len(raw) > MAX_HEADER:
+        yield Finding.error("too-large", "oci-layout", f"is larger than {MAX_HEADER} bytes, so it was not read")
+        return
+    loaded = load_json(raw)
+    for code, message in loaded.faults:
+        yield Finding.error(code, "oci-layout", message)
+    if loaded.value is not None or not loaded.faults:
+        yield from check_marker(loaded.value)
+
+
+def _index(files: LayoutFiles, check: DocumentCheck) -> dict[str, Any] | None:
+    try:
+        raw = files.read("index.json", MAX_MANIFEST)
+    except OSError as error:
+        check.add([Finding.error("unreadable", "index.json", f"can't be read: {error.strerror or error}")])
+        return None
+    if len(raw) > MAX_MANIFEST:
+        message = f"is larger than {MAX_MANIFEST} bytes, so it was not read"
+        check.add([Finding.error("too-large", "index.json", message)])
+        return None
+    return check.index_json(raw)
+
+
+def _tags(targets: list[Target]) -> Iterator[Finding]:
+    """Reference names: their grammar, and that each stands once (or once for each platform)."""
+    seen: dict[str, list[Target]] = {}
+    for target in targets:
+        name = target.annotations.get(REF_NAME)
+        if name is None:
+            continue
+        where = f"{target.where} /annotations".replace(" /annotations", f"/annotations/{REF_NAME}")
+        if not is_ref_name(name):
+            message = f"the name {show(name)!r} breaks the grammar of annotations.md; some tools can't use it"
+            yield Finding.warning("bad-tag", where, message)
+        others = seen.setdefault(name, [])
+        if any(target.platform is None or target.platform == other.platform for other in others):
+            message = f"the name {show(name)!r} stands at {others[0].where} too; tools differ on which one they take"
+            yield Finding.warning("duplicate-tag", where, message)
+        others.append(target)
+
+
+def _chosen(
+    targets: list[Target],
+    blobs: BlobReader,
+    where: str,
+    tag: str | None,
+    digest: Digest | None,
+    platform: Platform | None,
+) -> list[Target]:
+    """The entries of index.json that a tag or a digest means; a digest may also name a document deeper down."""
+    if tag is not None:
+        named = [target for target in targets if target.annotations.get(REF_NAME) == tag]
+        if not named:
+            tags = dict.fromkeys(name for target in targets if (name := target.annotations.get(REF_NAME)))
+            raise RefNotFound(tag, where, list(tags))
+        if platform is not None and len(named) > 1:
+            named = [pick(named, platform, f"{where}:{tag}")]
+        if digest is not None:
+            named = [target for target in named if target.digest == digest]
+        if named:
+            return named
+    same = [target for target in targets if target.digest == digest]
+    if same:
+        return same[:1]
+    assert digest is not None
+    return [_by_digest(blobs, digest, where)]
+
+
+def _by_digest(blobs: BlobReader, digest: Digest, where: str) -> Target:
+    """A manifest or index that index.json doesn't list itself; what it is, only it can say."""
+    size = blobs.size(digest) if digest.supported else None
+    if size is None:
+        raise RefNotFound(str(digest), where)
+    said: object = None
+    if size <= MAX_MANIFEST:
+        with blobs.open_raw(Descriptor(media_type=media_types.MANIFEST, digest=digest, size=size)) as chunks:
+            value = load_json(b"".join(chunks)).value
+        if isinstance(value, dict):
+            said = value.get("mediaType") or (media_types.INDEX if "manifests" in value else media_types.MANIFEST)
+    media_type = said if isinstance(said, str) else "application/octet-stream"
+    return Target(where=str(digest), media_type=media_type, digest=digest, size=size)
+
+
+# Blobs
+
+
+def _spare(blobs: BlobReader, reached: set[Digest]) -> list[BlobJob]:
+    """Jobs for the blobs that nothing refers to: their content must fit their name all the same."""
+    listed: Iterable[Digest] = blobs.digests() if hasattr(blobs, "digests") else ()
+    spare = []
+    try:
+        for digest in listed:
+            if digest not in reached:
+                where = f"blobs/{digest.algorithm}/{digest.encoded}"
+                job = BlobJob(digest=digest, where=where, size=blobs.size(digest) or 0)
+                message = "nothing in the layout refers to it; gc removes it"
+                job.findings.append(Finding.warning("unreferenced-blob", where, message))
+                spare.append(job)
+    except OSError:
+        pass  # told of already, when the layout's files were listed
+    return spare
+
+
+def _finish(
+    check: DocumentCheck,
+    blobs: BlobReader,
+    *,
+    subject: str,
+    fast: bool,
+    jobs: int,
+    spare: Iterable[BlobJob] = (),
+) -> Report:
+    spare = list(spare)
+    every = [*check.jobs.values(), *(job for job in spare if job.digest.supported)]
+    for job, facts in _run(blobs, every, fast=fast, jobs=jobs):
+        check.checked.bytes += facts.size
+        job.findings += _judged(job, facts)
+    check.checked.layers = sum(job.listed for job in check.jobs.values())
+    unreferenced = limited((finding for job in spare for finding in job.findings), "blobs")
+    return Report(subject=show(subject), findings=(*check.findings(), *unreferenced), checked=check.checked)
+
+
+def _run(blobs: BlobReader, jobs_: list[BlobJob], *, fast: bool, jobs: int) -> Iterator[tuple[BlobJob, BlobFacts]]:
+    """Check blobs, `jobs` at a time, the biggest first: the last one to start must not be the longest."""
+    stop = threading.Event()
+
+    def one(job: BlobJob) -> BlobFacts:
+        descriptor = Descriptor(media_type=next(iter(job.media_types), "") or "a/b", digest=job.digest, size=job.size)
+        try:
+            return check_blob(
+                blobs,
+                descriptor,
+                layer=job.layer and not fast,
+                algorithms={diff_id.algorithm for diff_id in job.diff_ids if diff_id.supported},
+                cancelled=stop.is_set,
+            )
+        except (OSError, OciError) as error:
+            return BlobFacts(findings=[unreadable(job.where, job.digest, error)])
+
+    ordered = sorted(jobs_, key=lambda job: -job.size)
+    if jobs <= 1 or len(ordered) <= 1:
+        yield from ((job, one(job)) for job in ordered)
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(max_workers=min(jobs, len(ordered)), thread_name_prefix="verify") as pool:
+        try:
+            yield from zip(ordered, pool.map(one, ordered), strict=True)
+        finally:
+            # Interrupted, or a bug came up in one blob: the others must not go on for minutes.
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _judged(job: BlobJob, facts: BlobFacts) -> Iterator[Finding]:
+    """What the bytes of a blob say about the claims made for it."""
+    if facts.compression is None:  # it could not be read
+        yield from facts.findings
+        return
+    also = f" (also used in {job.also} more places)" if job.also else ""
+    if facts.encoded != job.digest.encoded:
+        message = altered(job.digest, Digest(job.digest.algorithm, facts.encoded))
+        yield Finding.error("digest-mismatch", job.where, f"{message}{also}")
+    for media_type, where in job.media_types.items():
+        claimed = media_types.layer_compression(media_type)
+        if claimed is not None and facts.size and claimed != facts.compression:
+            message = (
+                f"{media_type} means compression {claimed}, the bytes of {job.digest} are {_named(facts.compression)}"
+            )
+            yield Finding.error("media-type", where, message)
+    yield from facts.findings
+    for diff_id, where in job.diff_ids.items():
+        if not diff_id.supported:
+            message = f"the diff_id {diff_id} can't be checked: only sha256 and sha512 can be computed"
+            yield Finding.error("unsupported-digest", where, message)
+        elif facts.diff_ids and facts.diff_ids[diff_id.algorithm] != diff_id.encoded:
+            actual = f"{diff_id.algorithm}:{facts.diff_ids[diff_id.algorithm]}"
+            message = f"layer {job.digest} has the diff_id {actual}, the config says {diff_id}; build the image again"
+            yield Finding.error("diff-id-mismatch", where, message)
+
+
+def _named(compression: str) -> str:
+    return "not compressed" if compression == "none" else compression

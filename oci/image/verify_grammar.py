@@ -1,0 +1,158 @@
+"""One document by itself: is it JSON, does it keep its schema and the grammar of the specification? Every fault is told.
+
+Three nets, each finer in one way: a lenient JSON reader (finds what can be found in damaged text), the JSON Schema
+(finds every wrong field), and the strict parser of `oci.spec` (knows what a schema can't say, stops at the first).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from oci.errors import InvalidDocument, OciError, show
+from oci.image.lenient import Loaded, descriptor_fault, load_json, read_target
+from oci.layout.finding import Finding, limited
+from oci.layout.schema import schema_faults
+from oci.spec import media_types
+from oci.spec.document import parse_config, parse_index, parse_manifest
+
+__all__ = ["Judged", "Kind", "judge"]
+
+Kind = Literal["index", "manifest", "config"]
+
+
+@dataclass(slots=True)
+class Judged:
+    """A document as far as it could be read: `value` is a JSON object, or None; `kind` is what it really is."""
+
+    kind: Kind
+    value: dict[str, Any] | None = None
+    findings: list[Finding] = field(default_factory=list)
+
+
+def judge(raw: bytes, kind: Kind, media_type: str, where: str, *, place: str = "", altered: bool = False) -> Judged:
+    """Check one document. `kind` and `media_type` are what its descriptor says, at `place`; `where` names the document.
+
+    `altered` means that the digest was wrong already: bytes that are no JSON then need no second finding.
+    """
+    loaded = load_json(raw)
+    value = loaded.value if isinstance(loaded.value, dict) else None
+    findings: list[Finding] = []
+    if kind != "config" and value is not None:
+        findings += _media_type(value, kind, media_type, where, place or where)
+        kind, media_type = _real(value, kind, media_type)
+    if not (altered and loaded.value is None):
+        findings += (Finding.error(code, where, f"{told}; have it written anew") for code, told in loaded.faults)
+    if loaded.value is not None:
+        findings += _grammar(raw, loaded, kind, media_type, where)
+    elif not loaded.faults:
+        findings.append(Finding.error("schema", where, "must be an object, is null"))
+    return Judged(kind, value, list(limited(findings, where)))
+
+
+def _real(value: dict[str, Any], kind: Kind, media_type: str) -> tuple[Kind, str]:
+    """What a document is by its own words, or where it has none by its shape, rather than by its descriptor's."""
+    said = value.get("mediaType")
+    if isinstance(said, str):
+        if media_types.is_index(said):
+            return "index", said
+        if media_types.is_manifest(said):
+            return "manifest", said
+    if kind == "manifest" and "manifests" in value and "layers" not in value:
+        return "index", media_types.INDEX
+    if kind == "index" and "layers" in value and "manifests" not in value:
+        return "manifest", media_types.MANIFEST
+    return kind, media_type
+
+
+def _media_type(value: dict[str, Any], kind: Kind, media_type: str, where: str, place: str) -> Iterator[Finding]:
+    """Whether descriptor, `mediaType` and fields agree on what this is (media-types.md#media-type-conflicts)."""
+    said = value.get("mediaType")
+    if isinstance(said, str) and said != media_type:
+        yield Finding.error(
+            "media-type", place, f"the media type here is {media_type}, the document {where} says {show(said)}"
+        )
+    elif said is None and _real(value, kind, media_type)[0] != kind:
+        yield Finding.error(
+            "media-type", place, f"the media type here is {media_type}, the document {where} is no {kind}"
+        )
+    if "manifests" in value and ("layers" in value or "config" in value):
+        # CVE-2021-41190: tools that ignore the media type take one document for two different things.
+        yield Finding.error(
+            "media-type",
+            where,
+            "has both `manifests` and `layers` or `config`: index or manifest? leave out one of them",
+        )
+
+
+def _grammar(raw: bytes, loaded: Loaded, kind: Kind, media_type: str, where: str) -> Iterator[Finding]:
+    value = loaded.value
+    faults = {fault.pointer: fault.message for fault in schema_faults(_schema(kind, media_type), value)}
+    if kind != "config" and isinstance(value, dict):
+        for place, one in _descriptors(value):
+            error = descriptor_fault(one, place)
+            if error is not None and not any(_touches(known, error.pointer or place) for known in faults):
+                faults[error.pointer or place] = error.reason
+    if not faults and not loaded.faults:
+        try:
+            _PARSERS[kind](raw, media_type)
+        except InvalidDocument as error:
+            faults[error.pointer] = error.reason
+        except OciError as error:
+            faults[""] = str(error)
+    if kind != "config" and isinstance(value, dict):
+        for place in _told_elsewhere(value, kind):
+            faults.pop(place, None)
+    for at, message in faults.items():
+        code = "bad-descriptor" if kind != "config" and _IN_DESCRIPTOR.match(at) else "schema"
+        yield Finding.error(code, f"{where} {show(at)}" if at else where, message)
+
+
+def _told_elsewhere(value: dict[str, Any], kind: Kind) -> Iterator[str]:
+    """Places whose faults have a code of their own: `media-type`, `artifact-type`, `embedded-data-mismatch`."""
+    if isinstance(value.get("mediaType"), str):
+        yield "/mediaType"
+    yield from ("/manifests",) if kind == "manifest" else ("/layers", "/config")
+    config = value.get("config")
+    if isinstance(config, dict) and config.get("mediaType") == media_types.EMPTY and "artifactType" not in value:
+        yield from ("", "/config", "/artifactType")
+    for place, one in _descriptors(value):
+        if read_target(one, place).data is not None:  # readable, so a fault is that it isn't the right data
+            yield f"{place}/data"
+
+
+_PARSERS: dict[Kind, Callable[[bytes, str], object]] = {
+    "index": lambda raw, media_type: parse_index(raw, media_type=media_type),
+    "manifest": lambda raw, media_type: parse_manifest(raw, media_type=media_type),
+    "config": lambda raw, _: parse_config(raw),
+}
+
+_IN_DESCRIPTOR = re.compile(r"/(?:config|subject|layers/[0-9]+|manifests/[0-9]+)(?:/|$)")
+
+
+def _touches(known: str, place: str) -> bool:
+    """Whether two places are the same or one holds the other, so that both faults are likely one."""
+    return known == place or place.startswith(f"{known}/") or known.startswith(f"{place}/")
+
+
+def _descriptors(value: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Every descriptor of a manifest or index, with its JSON pointer."""
+    for name in ("config", "subject"):
+        if isinstance(value.get(name), dict):
+            yield f"/{name}", value[name]
+    for name in ("layers", "manifests"):
+        some = value.get(name)
+        if isinstance(some, list):
+            for at, one in enumerate(some):
+                if isinstance(one, dict):
+                    yield f"/{name}/{at}", one
+
+
+def _schema(kind: Kind, media_type: str) -> str:
+    if kind == "manifest" and media_type == media_types.DOCKER_MANIFEST:
+        return "docker-manifest"
+    if kind == "index" and media_type == media_types.DOCKER_LIST:
+        return "docker-list"
+    return kind
