@@ -1,0 +1,366 @@
+"""A directory on disk → the entries of a layer, the same ones in the same order wherever and by whomever it is read.
+
+Order: a directory before what is in it, names in byte order, each directory's whole subtree before its next sibling
+(what `tar --sort=name` writes). Rules for what an entry says, image-spec v1.1.1 layer.md#file-attributes:
+
+* **owners**: `owner="auto"` makes root's what belongs to the owner of the source directory itself (user and group each
+  on its own) and keeps every other id; so a root filesystem keeps all its owners, and anybody's checkout becomes
+  root's. `"keep"` keeps all; `(uid, gid)` sets all. An owner that a rootless unpack noted in the extended attribute
+  `user.rootlesscontainers` is that file's owner ("auto" and "keep").
+* **modes**: kept, or as `mode` says (mode.py); a symbolic link's is always 0777.
+* **times**: whole seconds (`mtime="whole"`), to the nanosecond (`"exact"`), or one for all (nanoseconds since 1970);
+  then nothing later than `clamp_mtime`, if given.
+* **extended attributes**: those that mean the same in any place (ownership.py), of files and directories. POSIX ACLs
+  are left out: they hold ids of this machine's users.
+* **hard links**: the first path in order is the file, the others link to it.
+* **sparse files** are written plain, holes as zeros (the compressor takes them back to nearly nothing).
+* **sockets** mean nothing in an image: left out, with a warning. **Names** beginning with `.wh.` would be whiteouts:
+  refused.
+
+The tree may change underneath, or be made to mislead: every step is taken from an open directory, no symbolic link
+below the source is ever followed, what was opened is asked for its type and size, and a file that doesn't have that
+many bytes is an error before anything is finished.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal
+
+from oci.changeset.exclude import excluder
+from oci.changeset.mode import mode_rule
+from oci.changeset.ownership import ROOTLESS_XATTR, read_rootless_owner, xattr_kept
+from oci.changeset.paths import clean
+from oci.errors import SourceError, UnsafeEntry
+from oci.tar.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, Entry
+
+__all__ = ["Data", "MTime", "Owner", "Scan", "scan"]
+
+Owner = Literal["auto", "keep"] | tuple[int, int]
+MTime = Literal["whole", "exact"] | int
+Data = Iterable[bytes]
+"""The bytes of one entry, in order, as many as its size; to be read before the next entry is asked for."""
+
+SMALL = 256 * 1024  # up to here a file is read in one call, handed out as one piece, and its descriptor closed at once
+CHUNK = 1 << 20
+MAX_OPEN_LEVELS = (
+    128  # deeper directories' descriptors are closed and found again by "..": a process may have 1024 open
+)
+
+_FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_DIR_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
+_SPECIAL = {stat.S_IFCHR: CHAR, stat.S_IFBLK: BLOCK, stat.S_IFIFO: FIFO}
+_OTHER = "other"  # not known from the listing: neither file nor directory
+
+
+class _Level:
+    """A directory being listed: its descriptor (-1 while given back), its identity, and the names still to come."""
+
+    __slots__ = ("fd", "identity", "names", "prefix")
+
+    def __init__(self, fd: int, prefix: bytes, status: os.stat_result) -> None:
+        self.fd, self.prefix = fd, prefix
+        self.identity = (status.st_dev, status.st_ino)
+        self.names: Iterator[tuple[bytes, str]] = iter(())
+
+
+class Scan:
+    """One walk over a directory; iterating gives (entry, data), once.
+
+    `root=False` leaves out the entry of the source directory itself. `hard_links=False` gives every path as a file of
+    its own, and `small=0` reads no data that isn't asked for: that is how two trees are compared. `within` narrows the
+    walk to paths below the source for which it says so (a directory for which it doesn't isn't entered). `warn` is
+    called with (path, sentence) for what is left out because an image can't hold it.
+    """
+
+    def __init__(
+        self,
+        source: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+        *,
+        dest: bytes = b"",
+        owner: Owner = "auto",
+        mode: int | str | None = None,
+        mtime: MTime = "whole",
+        clamp_mtime: int | None = None,
+        exclude: Iterable[str | bytes] = (),
+        warn: Callable[[bytes, str], object] | None = None,
+        root: bool = True,
+        hard_links: bool = True,
+        small: int = SMALL,
+        within: Callable[[bytes], bool] | None = None,
+    ) -> None:
+        self.source = os.fsencode(source)
+        self.dest = clean(dest)
+        self.inode: tuple[int, int] | None = None
+        """Identity of the entry handed out last where it has several names; None where it has one."""
+        self._owner, self._mode = owner, None if mode is None else mode_rule(mode)
+        self._mtime, self._clamp = mtime, clamp_mtime
+        self._exclude, self._within, self._warn = excluder(exclude), within, warn
+        self._root, self._hard_links, self._small = root, hard_links, small
+        self._uids: dict[int, int] = {}
+        self._gids: dict[int, int] = {}
+        self._links: dict[tuple[int, int], bytes] = {}
+        self._levels: list[_Level] = []
+        self._held = -1  # descriptor of the file whose data the caller may be reading
+        self._skip = False
+
+    def skip(self) -> None:
+        """Don't enter the directory whose entry was handed out last."""
+        self._skip = True
+
+    def __iter__(self) -> Iterator[tuple[Entry, Data]]:
+        levels, filtered = self._levels, bool(self._exclude or self._within)
+        try:
+            yield from self._top()
+            while levels:
+                level = levels[-1]
+                fd, prefix = level.fd, level.prefix
+                for name, kind in level.names:
+                    path = prefix + name
+                    if filtered and self._left_out(path):
+                        continue
+                    if name.startswith(b".wh."):
+                        raise UnsafeEntry(
+                            self._below(path), "a layer can't hold a file of this name: it is a whiteout's"
+                        )
+                    if kind is FILE:
+                        yield self._file(fd, name, path)
+                        if self._held >= 0:
+                            self._release()
+                    elif kind is DIR:
+                        yield self._enter(self._open(name, _DIR_FLAGS, fd, path), path), ()
+                        if not self._skip:
+                            self._list()
+                        self._skip = False
+                        break
+                    elif (entry := self._special(fd, name, path)) is not None:
+                        yield entry, ()
+                else:
+                    self._leave()
+        finally:
+            self._close()
+
+    # Directories
+
+    def _top(self) -> Iterator[tuple[Entry, Data]]:
+        fd = os.open(self.source, _DIR_FLAGS & ~os.O_NOFOLLOW)
+        if self._owner == "auto":
+            status = os.fstat(fd)
+            self._uids, self._gids = {status.st_uid: 0}, {status.st_gid: 0}
+        entry = self._enter(fd, self.dest)
+        if self._root:
+            yield entry, ()
+        if not self._skip:
+            self._list()
+        self._skip = False
+
+    def _enter(self, fd: int, path: bytes) -> Entry:
+        """Go down into a directory just opened; gives its entry, and doesn't list it yet."""
+        levels = self._levels
+        status = os.fstat(fd)
+        levels.append(_Level(fd, path + b"/" if path else b"", status))
+        if len(levels) > MAX_OPEN_LEVELS:
+            spare = levels[-1 - MAX_OPEN_LEVELS]
+            os.close(spare.fd)
+            spare.fd = -1
+        self.inode = None
+        return self._entry(path, DIR, status, _xattrs(fd))
+
+    def _list(self) -> None:
+        """Read the names of the directory entered last, in byte order."""
+        level = self._levels[-1]
+        names = []
+        with os.scandir(level.fd) as listing:
+            for item in listing:
+                if item.is_file(follow_symlinks=False):
+                    kind = FILE
+                else:
+                    kind = DIR if item.is_dir(follow_symlinks=False) else _OTHER
+                names.append((os.fsencode(item.name), kind))
+        names.sort()
+        level.names = iter(names)
+
+    def _leave(self) -> None:
+        """Go up from a directory that has been handed out in full."""
+        level = self._levels.pop()
+        try:
+            if self._levels and (parent := self._levels[-1]).fd < 0:
+                parent.fd = os.open("..", _DIR_FLAGS, dir_fd=level.fd)
+                status = os.fstat(parent.fd)
+                if (status.st_dev, status.st_ino) != parent.identity:
+                    raise self._changed(level.prefix[:-1], "was moved while it was read")
+        finally:
+            os.close(level.fd)
+
+    # Everything else
+
+    def _file(self, dir_fd: int, name: bytes, path: bytes) -> tuple[Entry, Data]:
+        fd = self._held = self._open(name, _FILE_FLAGS, dir_fd, path)
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise self._changed(path, "was replaced while it was read")
+        self.inode = None
+        if status.st_nlink > 1 and (first := self._first_name(status, path)) != path:
+            return self._entry(path, HARDLINK, status, None, linkname=first), ()
+        size = status.st_size
+        entry = self._entry(path, FILE, status, _xattrs(fd), size=size)
+        if size > self._small:
+            return entry, self._pieces(fd, size, path)
+        data = os.read(fd, size + 1) if size else b""
+        os.close(fd)
+        self._held = -1
+        if len(data) != size:
+            raise self._changed(path, "changed its size while it was read")
+        return entry, (data,)
+
+    def _pieces(self, fd: int, size: int, path: bytes) -> Iterator[bytes]:
+        left = size
+        while left:
+            data = os.read(fd, min(CHUNK, left))
+            if not data:
+                raise self._changed(path, "became shorter while it was read")
+            left -= len(data)
+            yield data
+        if os.read(fd, 1):
+            raise self._changed(path, "became longer while it was read")
+
+    def _special(self, dir_fd: int, name: bytes, path: bytes) -> Entry | None:
+        """A symbolic link, device or FIFO, none of which is ever opened; None for a socket."""
+        try:
+            status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+        except OSError as error:
+            raise self._failed(path, error) from error
+        kind = stat.S_IFMT(status.st_mode)
+        if kind == stat.S_IFSOCK:
+            if self._warn is not None:
+                self._warn(self._below(path), "is a socket, which an image can't hold: left out")
+            return None
+        self.inode = None
+        if status.st_nlink > 1 and (first := self._first_name(status, path)) != path:
+            return self._entry(path, HARDLINK, status, None, linkname=first)
+        if kind == stat.S_IFLNK:
+            try:
+                return self._entry(path, SYMLINK, status, None, linkname=os.readlink(name, dir_fd=dir_fd))
+            except OSError as error:
+                raise self._failed(path, error) from error
+        if kind not in _SPECIAL:
+            raise self._changed(path, "was replaced while it was read")
+        entry = self._entry(path, _SPECIAL[kind], status, None)
+        if kind != stat.S_IFIFO:
+            entry.devmajor, entry.devminor = os.major(status.st_rdev), os.minor(status.st_rdev)
+        return entry
+
+    def _first_name(self, status: os.stat_result, path: bytes) -> bytes:
+        """The name under which the file of this inode is in the layer: this one, if it comes first."""
+        if stat.S_ISDIR(status.st_mode):
+            return path
+        self.inode = identity = (status.st_dev, status.st_ino)
+        return self._links.setdefault(identity, path) if self._hard_links else path
+
+    def _entry(
+        self,
+        path: bytes,
+        kind: str,
+        status: os.stat_result,
+        xattrs: dict[bytes, bytes] | None,
+        *,
+        size: int = 0,
+        linkname: bytes = b"",
+    ) -> Entry:
+        """An entry by the rules at the top of this module."""
+        uid, gid, owner = status.st_uid, status.st_gid, self._owner
+        if isinstance(owner, tuple):
+            uid, gid = owner
+        else:
+            uid, gid = self._uids.get(uid, uid), self._gids.get(gid, gid)
+        if xattrs is not None and (noted := xattrs.pop(ROOTLESS_XATTR, None)) is not None:
+            xattrs = xattrs or None
+            if not isinstance(owner, tuple):
+                uid, gid = self._noted_owner(path, noted, uid, gid)
+        mode = 0o777 if kind is SYMLINK else status.st_mode & 0o7777
+        if self._mode is not None and kind is not SYMLINK:
+            mode = self._mode(mode, kind is DIR)
+        if self._mtime == "whole":
+            mtime_ns = status.st_mtime_ns
+            mtime_ns -= mtime_ns % 1_000_000_000
+        elif self._mtime == "exact":
+            mtime_ns = status.st_mtime_ns
+        else:
+            mtime_ns = self._mtime
+        if self._clamp is not None and mtime_ns > self._clamp:
+            mtime_ns = self._clamp
+        return Entry(
+            path,
+            kind,
+            mode=mode,
+            uid=uid,
+            gid=gid,
+            size=size,
+            mtime_ns=mtime_ns,
+            linkname=linkname,
+            xattrs=xattrs,
+        )
+
+    def _noted_owner(self, path: bytes, noted: bytes, uid: int, gid: int) -> tuple[int, int]:
+        try:
+            noted_uid, noted_gid = read_rootless_owner(noted)
+        except ValueError as error:
+            raise self._changed(path, f"{ROOTLESS_XATTR.decode()}: {error}") from None
+        return uid if noted_uid is None else noted_uid, gid if noted_gid is None else noted_gid
+
+    # Plumbing
+
+    def _open(self, name: bytes, flags: int, dir_fd: int, path: bytes) -> int:
+        try:
+            return os.open(name, flags, dir_fd=dir_fd)
+        except OSError as error:
+            raise self._failed(path, error) from error
+
+    def _release(self) -> None:
+        os.close(self._held)
+        self._held = -1
+
+    def _close(self) -> None:
+        if self._held >= 0:
+            self._release()
+        while self._levels:
+            if (fd := self._levels.pop().fd) >= 0:
+                os.close(fd)
+
+    def _left_out(self, path: bytes) -> bool:
+        below = self._below(path)
+        return bool(self._exclude and self._exclude(below)) or not (self._within is None or self._within(below))
+
+    def _below(self, path: bytes) -> bytes:
+        return path[len(self.dest) + 1 :] if self.dest else path
+
+    def _changed(self, path: bytes, reason: str) -> SourceError:
+        return SourceError(os.path.join(self.source, self._below(path)), reason)
+
+    def _failed(self, path: bytes, error: OSError) -> SourceError:
+        if error.errno in (errno.ELOOP, errno.ENOENT, errno.ENOTDIR, errno.ENXIO):
+            return self._changed(path, "was replaced or removed while it was read")
+        return self._changed(path, f"can't be read: {error.strerror}")
+
+
+scan = Scan
+
+
+def _xattrs(fd: int) -> dict[bytes, bytes] | None:
+    """The extended attributes that a layer may carry, and a rootless owner's note; None where there are none."""
+    try:
+        names = os.listxattr(fd)
+    except OSError as error:
+        if error.errno == errno.EOPNOTSUPP:
+            return None
+        raise
+    if not names:
+        return None
+    found = {}
+    for name in sorted(map(os.fsencode, names)):
+        if name == ROOTLESS_XATTR or (xattr_kept(name) and not name.startswith(b"system.posix_acl_")):
+            found[name] = os.getxattr(fd, name)
+    return found or None

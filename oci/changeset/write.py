@@ -1,0 +1,61 @@
+"""Entries with their data → the tar bytes of one layer, handed on in pieces of about a megabyte.
+
+An entry's data must be exactly as long as its size says; an archive that would be corrupt is never finished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from oci.errors import UnsafeEntry
+from oci.tar.entry import Entry
+from oci.tar.writer import END, encode
+
+__all__ = ["Written", "write_layer"]
+
+BATCH = 1 << 20
+_PADDING = [bytes(-size % 512) for size in range(512)]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What went into a layer: how many entries, and the latest modification time among them (None without entries)."""
+
+    entries: int
+    newest_ns: int | None
+
+
+def write_layer(entries: Iterable[tuple[Entry, Iterable[bytes]]], write: Callable[[bytes], object]) -> Written:
+    """Encode all entries and the end of the archive into `write`; the caller finishes what is behind it.
+
+    Small entries are joined (one call for each would cost more than copying them); large data goes through as it comes.
+    """
+    pending: list[bytes] = []
+    length = count = 0
+    newest: int | None = None
+    for entry, data in entries:
+        count += 1
+        if newest is None or entry.mtime_ns > newest:
+            newest = entry.mtime_ns
+        header = encode(entry)
+        pending.append(header)
+        length += len(header)
+        size = 0
+        for piece in data:
+            size += len(piece)
+            pending.append(piece)
+            length += len(piece)
+            if length >= BATCH:
+                write(b"".join(pending))
+                pending.clear()
+                length = 0
+        if size & 511:
+            padding = _PADDING[size & 511]
+            pending.append(padding)
+            length += len(padding)
+        if size != entry.size:
+            raise UnsafeEntry(entry.name, f"has {size} bytes of data where its header says {entry.size}")
+    pending.append(END)
+    write(b"".join(pending))
+    return Written(entries=count, newest_ns=newest)

@@ -1,0 +1,61 @@
+"""One layer of an image: its descriptor in the manifest joined to its diff_id in the config.
+
+image-spec v1.1.1 layer.md, config.md#properties (`rootfs.diff_ids`). The bytes that `open` gives are the uncompressed
+tar; when they have been read to their end, the blob's size and digest and the diff_id have all been checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from oci.errors import InvalidDocument
+from oci.layout.blobs import BlobReader
+from oci.spec import media_types
+from oci.spec.descriptor import Descriptor
+from oci.spec.digest import Digest
+from oci.streams.layer_reader import LayerReader, open_layer
+
+__all__ = ["Layer"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """A layer that can be read; `diff_id` None means that nobody says what the uncompressed bytes should be."""
+
+    descriptor: Descriptor
+    diff_id: Digest | None
+    blobs: BlobReader
+
+    @contextmanager
+    def open(self) -> Iterator[LayerReader]:
+        """The tar bytes, from one verified pass over the blob; what the compression is, the bytes themselves say.
+
+        Iterating raises SizeMismatch, DigestMismatch, DiffIdMismatch or CorruptStream no later than at the end.
+        """
+        descriptor = self.descriptor
+        if not media_types.is_layer(descriptor.media_type):
+            raise InvalidDocument(
+                f"media type {descriptor.media_type!r} is not one of a layer", document=f"layer {descriptor.digest}"
+            )
+        with (
+            self._compressed() as chunks,
+            open_layer(
+                chunks,
+                digest=descriptor.digest,
+                size=descriptor.size,
+                diff_id=self.diff_id,
+                layer=str(descriptor.digest),
+            ) as tar,
+        ):
+            yield tar
+
+    @contextmanager
+    def _compressed(self) -> Iterator[Iterator[bytes]]:
+        """The blob, not verified: from the store, or embedded in the descriptor (descriptor.md#properties, `data`)."""
+        if self.descriptor.data is not None and not self.blobs.has(self.descriptor.digest):
+            yield iter((self.descriptor.data,))
+        else:
+            with self.blobs.open_raw(self.descriptor) as chunks:
+                yield chunks
