@@ -1,0 +1,147 @@
+"""Copying an image, or a whole index, from a source to a destination.
+
+Rules: blobs before the documents that name them, children before parents, the topmost document last, and only then its
+name. What is there already is not written again. Every byte is verified while it is written. Documents are copied as
+they are stored, byte for byte, unless layers are compressed anew (see `recompress`).
+
+A blob that the source lacks is left out where the spec allows it: a layer with `urls` (to be fetched from elsewhere),
+and an image of an index that is not stored (a sparse index), which is said through `warn`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+from oci.errors import BlobNotFound, DestinationError
+from oci.layout.documents import read_bytes
+from oci.layout.walk import is_document, walk
+from oci.spec import media_types
+from oci.spec.descriptor import Descriptor
+from oci.spec.platform import Platform
+from oci.transports.base import ImageDestination, ImageSource, Progress, Warn
+
+__all__ = ["Meter", "copy"]
+
+
+def copy(
+    source: ImageSource,
+    destination: ImageDestination,
+    *,
+    platform: Platform | None = None,
+    all_platforms: bool = False,
+    compression: tuple[str, int | None] | None = None,
+    progress: Progress | None = None,
+    warn: Warn | None = None,
+) -> Descriptor:
+    """Copy what the source names; give the descriptor of what the destination's name now stands for.
+
+    An index is narrowed to the image for `platform`; without one it is copied whole, as with `all_platforms`.
+    `compression` is ("none" or "gzip" or "zstd", level); with level None, layers that are compressed so are kept.
+    """
+    top = source.resolve(None if all_platforms else platform)
+    if media_types.is_index(top.media_type) and not destination.stores_index:
+        raise DestinationError(destination.reference, "takes single images only; choose one with --platform")
+    blobs, documents = _plan(source, top, warn)
+    meter = Meter(progress, sum(blob.size for blob in blobs))
+    if compression is not None:
+        from oci.transports.recompress import Recompression
+
+        job = Recompression(source, destination, *compression, meter=meter)
+        blobs = job.begin(blobs, documents)
+        _copy_blobs(source, destination, blobs, meter)
+        return job.finish(documents)
+    _copy_blobs(source, destination, blobs, meter)
+    for document in documents[:-1]:
+        if not destination.has(document):
+            destination.put_document(read_bytes(source, document), document)
+    destination.commit(read_bytes(source, top), top)
+    return top
+
+
+def _plan(source: ImageSource, top: Descriptor, warn: Warn | None) -> tuple[list[Descriptor], list[Descriptor]]:
+    """Give the blobs and the documents to copy, both in the order to write them; the last document is the topmost."""
+    blobs: list[Descriptor] = []
+    documents: list[Descriptor] = []
+    for descriptor in walk(source, top):
+        stored = descriptor.data is not None or source.has(descriptor.digest)
+        if is_document(descriptor) or descriptor is top:
+            if stored or descriptor is top:
+                documents.append(descriptor)
+            elif warn is not None:
+                warn(f"{source.reference}: {descriptor.digest} ({descriptor.platform}) is not stored there; left out")
+        elif stored or not (descriptor.urls or media_types.is_nondistributable(descriptor.media_type)):
+            blobs.append(descriptor)
+    return blobs, documents
+
+
+class Meter:
+    """Counts bytes for a progress callback; several threads may count at once."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self._progress, self._total, self._done = progress, total, 0
+        self._mutex = threading.Lock()
+
+    def add(self, count: int) -> None:
+        """Count bytes that were dealt with."""
+        if self._progress is not None:
+            with self._mutex:
+                self._done += count
+                self._progress(self._done, self._total)
+
+
+class _Stopped(Exception):  # noqa: N818 - no error: another blob's copy failed
+    pass
+
+
+class _BlobCopier:
+    def __init__(self, source: ImageSource, destination: ImageDestination, meter: Meter) -> None:
+        self._source, self._destination, self._meter = source, destination, meter
+        self._stop = threading.Event()
+
+    def one(self, blob: Descriptor) -> None:
+        if self._destination.has(blob):
+            self._meter.add(blob.size)
+            return
+        # Not verified here: the destination does it while it writes, and hashing twice would halve the speed.
+        with self._opened(blob) as chunks:
+            self._destination.put_blob(blob, self._counted(chunks))
+
+    def _opened(self, blob: Descriptor) -> AbstractContextManager[Iterator[bytes]]:
+        if blob.data is not None and not self._source.has(blob.digest):
+            return nullcontext(iter((blob.data,)))
+        return self._source.open_raw(blob)
+
+    def _counted(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            if self._stop.is_set():
+                raise _Stopped
+            yield chunk
+            self._meter.add(len(chunk))
+
+    def all(self, blobs: Sequence[Descriptor]) -> None:
+        workers = min(self._destination.parallel, len(blobs))
+        if workers <= 1:
+            for blob in blobs:
+                self.one(blob)
+            return
+        from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+
+        with ThreadPoolExecutor(workers) as pool:
+            futures = [pool.submit(self.one, blob) for blob in blobs]
+            try:
+                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            finally:  # an interrupt of this thread stops the others too
+                self._stop.set()
+                pool.shutdown(wait=True, cancel_futures=True)
+        errors = [error for f in done if (error := f.exception()) is not None and not isinstance(error, _Stopped)]
+        if errors:
+            raise errors[0]
+
+
+def _copy_blobs(source: ImageSource, destination: ImageDestination, blobs: Sequence[Descriptor], meter: Meter) -> None:
+    for blob in blobs:  # found out before the first gigabyte, not after it
+        if blob.data is None and not source.has(blob.digest) and not destination.has(blob):
+            raise BlobNotFound(str(blob.digest), source.reference)
+    _BlobCopier(source, destination, meter).all(blobs)
