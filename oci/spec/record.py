@@ -81,7 +81,6 @@ class _RecordType(type):
         namespace: dict[str, Any],
         *,
         kw_only: bool = True,
-        order: bool = False,
     ) -> _RecordType:
         specs: dict[str, _FieldSpec] = {}
         for field_name, annotation in namespace.get("__annotations__", {}).items():
