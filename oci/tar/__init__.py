@@ -1,6 +1,7 @@
 """The tar format, and nothing of images: reading, writing and indexing archives."""
 
 from oci.tar.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, KINDS, SYMLINK, Entry
+from oci.tar.index import Member, TarIndex
 from oci.tar.reader import TarReader
 from oci.tar.sparse import expand
 from oci.tar.writer import END, encode, padding
@@ -16,6 +17,8 @@ __all__ = [
     "KINDS",
     "SYMLINK",
     "Entry",
+    "Member",
+    "TarIndex",
     "TarReader",
     "encode",
     "expand",

@@ -10,8 +10,8 @@ and Go take it as an attribute with an empty value.
 from __future__ import annotations
 
 from binascii import Error as Base64Error
-from binascii import a2b_base64
-from urllib.parse import unquote_to_bytes
+from binascii import a2b_base64, a2b_hex
+from collections.abc import Callable
 
 from oci.errors import TarError, show
 from oci.tar.entry import Entry
@@ -57,93 +57,95 @@ def parse_records(data: bytes, offset: int) -> Records:
     return records
 
 
-class Overrides:
-    """What extended headers say about a member; None where they are silent."""
-
-    __slots__ = (
-        "devmajor",
-        "devminor",
-        "gid",
-        "gname",
-        "linkname",
-        "mtime_ns",
-        "name",
-        "size",
-        "sparse",
-        "uid",
-        "uname",
-        "xattrs",
-    )
-
-    def __init__(self, records: Records, offset: int) -> None:
-        """Interpret records; TarError with the offset of their header if one is malformed."""
-        self.name = _name(records, b"path", offset)
-        self.linkname = _name(records, b"linkpath", offset)
-        self.uname = _name(records, b"uname", offset)
-        self.gname = _name(records, b"gname", offset)
-        self.size = _decimal(records, b"size", offset, MAX_SIZE)
-        self.uid = _decimal(records, b"uid", offset, MAX_ID)
-        self.gid = _decimal(records, b"gid", offset, MAX_ID)
-        self.devmajor = _decimal(records, b"SCHILY.devmajor", offset, MAX_DEVICE)
-        self.devminor = _decimal(records, b"SCHILY.devminor", offset, MAX_DEVICE)
-        mtime = records.get(b"mtime")
-        self.mtime_ns = parse_time(mtime, offset) if mtime else None
-        self.xattrs: dict[bytes, bytes] | None = None
-        sparse: Records = {}
-        for key, value in records.items():
-            if key.startswith(SCHILY):
-                self._add_xattr(_schily_name(key[len(SCHILY) :]), value, offset)
-            elif key.startswith(SPARSE) or key == SPARSE_PIECES:
-                sparse[key] = value
-        self.sparse = sparse or None
-        for key, value in records.items():
-            if key.startswith(LIBARCHIVE) and value:
-                name = unquote_to_bytes(key[len(LIBARCHIVE) :])
-                if self.xattrs is None or name not in self.xattrs:  # SCHILY's form holds the exact bytes and wins
-                    self._add_xattr(name, _base64(value, offset), offset)
-
-    def apply(self, entry: Entry) -> None:
-        """Write what they say over what the member's own header said."""
-        if self.name is not None:
-            entry.name = self.name
-        if self.linkname is not None:
-            entry.linkname = self.linkname
-        if self.uname is not None:
-            entry.uname = self.uname
-        if self.gname is not None:
-            entry.gname = self.gname
-        if self.uid is not None:
-            entry.uid = self.uid
-        if self.gid is not None:
-            entry.gid = self.gid
-        if self.mtime_ns is not None:
-            entry.mtime_ns = self.mtime_ns
-        if self.size is not None:
-            entry.size = entry.stored_size = self.size
-        if self.devmajor is not None:
-            entry.devmajor = self.devmajor
-        if self.devminor is not None:
-            entry.devminor = self.devminor
-        entry.xattrs = self.xattrs
-
-    def _add_xattr(self, name: bytes, value: bytes, offset: int) -> None:
-        if not name or b"\0" in name:
-            raise TarError(offset, f"{show(name)!r} is not the name of an extended attribute")
-        if self.xattrs is None:
-            self.xattrs = {}
-        self.xattrs[name] = value
+def apply(records: Records, entry: Entry, offset: int) -> Records:
+    """Write what records say over what the member's own header said; returns the GNU.sparse ones, if any."""
+    sparse: Records = {}
+    archived: Records = {}
+    xattrs: dict[bytes, bytes] = {}
+    for key, value in records.items():
+        setter = _SETTERS.get(key)
+        if setter is not None:
+            if value:
+                setter(entry, value, offset)
+        elif key.startswith(SCHILY):
+            xattrs[_xattr_name(_unescape(key[len(SCHILY) :]), offset)] = value
+        elif key.startswith(LIBARCHIVE):
+            archived[key] = value
+        elif key.startswith(SPARSE) or key == SPARSE_PIECES:
+            sparse[key] = value
+    for key, value in archived.items():
+        name = _xattr_name(_unquote(key[len(LIBARCHIVE) :]), offset)
+        if value and name not in xattrs:  # SCHILY's form holds the exact bytes and wins
+            xattrs[name] = _base64(value, offset)
+    if xattrs:
+        entry.xattrs = xattrs
+    return sparse
 
 
-def _name(records: Records, key: bytes, offset: int) -> bytes | None:
-    value = records.get(key)
-    if value and b"\0" in value:  # C readers would see a shorter name
-        raise TarError(offset, f"pax record {key.decode()} contains a NUL byte")
-    return value or None
+def _set_name(entry: Entry, value: bytes, offset: int) -> None:
+    entry.name = _string("path", value, offset)
 
 
-def _decimal(records: Records, key: bytes, offset: int, most: int) -> int | None:
-    value = records.get(key)
-    return parse_decimal(value, key.decode(), offset, most) if value else None
+def _set_linkname(entry: Entry, value: bytes, offset: int) -> None:
+    entry.linkname = _string("linkpath", value, offset)
+
+
+def _set_uname(entry: Entry, value: bytes, offset: int) -> None:
+    entry.uname = _string("uname", value, offset)
+
+
+def _set_gname(entry: Entry, value: bytes, offset: int) -> None:
+    entry.gname = _string("gname", value, offset)
+
+
+def _set_size(entry: Entry, value: bytes, offset: int) -> None:
+    entry.size = entry.stored_size = parse_decimal(value, "size", offset)
+
+
+def _set_uid(entry: Entry, value: bytes, offset: int) -> None:
+    entry.uid = parse_decimal(value, "uid", offset, MAX_ID)
+
+
+def _set_gid(entry: Entry, value: bytes, offset: int) -> None:
+    entry.gid = parse_decimal(value, "gid", offset, MAX_ID)
+
+
+def _set_mtime(entry: Entry, value: bytes, offset: int) -> None:
+    entry.mtime_ns = parse_time(value, offset)
+
+
+def _set_devmajor(entry: Entry, value: bytes, offset: int) -> None:
+    entry.devmajor = parse_decimal(value, "devmajor", offset, MAX_DEVICE)
+
+
+def _set_devminor(entry: Entry, value: bytes, offset: int) -> None:
+    entry.devminor = parse_decimal(value, "devminor", offset, MAX_DEVICE)
+
+
+_SETTERS: dict[bytes, Callable[[Entry, bytes, int], None]] = {
+    b"path": _set_name,
+    b"linkpath": _set_linkname,
+    b"uname": _set_uname,
+    b"gname": _set_gname,
+    b"size": _set_size,
+    b"uid": _set_uid,
+    b"gid": _set_gid,
+    b"mtime": _set_mtime,
+    b"SCHILY.devmajor": _set_devmajor,
+    b"SCHILY.devminor": _set_devminor,
+}
+
+
+def _string(key: str, value: bytes, offset: int) -> bytes:
+    if b"\0" in value:  # readers written in C would see a shorter one
+        raise TarError(offset, f"the pax record {key} contains a NUL byte")
+    return value
+
+
+def _xattr_name(name: bytes, offset: int) -> bytes:
+    if not name or b"\0" in name:
+        raise TarError(offset, f"{show(name)!r} is not the name of an extended attribute")
+    return name
 
 
 def parse_decimal(value: bytes, what: str, offset: int, most: int = MAX_SIZE) -> int:
@@ -169,9 +171,21 @@ def parse_time(value: bytes, offset: int) -> int:
     return -nanoseconds if negative else nanoseconds
 
 
-def _schily_name(name: bytes) -> bytes:
+def _unescape(name: bytes) -> bytes:
     # GNU tar's escape for the one byte that a key can't hold, and for the escape itself; no others.
     return name.replace(b"%3D", b"=").replace(b"%25", b"%") if b"%" in name else name
+
+
+def _unquote(name: bytes) -> bytes:
+    """Undo bsdtar's URL encoding; what is no escape stays as it is, as bsdtar reads it."""
+    first, *rest = name.split(b"%")
+    parts = [first]
+    for part in rest:
+        try:
+            parts.append(a2b_hex(part[:2]) + part[2:])
+        except Base64Error:
+            parts.append(b"%" + part)
+    return b"".join(parts)
 
 
 def _base64(value: bytes, offset: int) -> bytes:

@@ -41,7 +41,7 @@ from oci.tar.fields import (
     number,
     text,
 )
-from oci.tar.pax import SPARSE, SPARSE_PIECES, Overrides, Records, parse_records
+from oci.tar.pax import SPARSE, SPARSE_PIECES, Records, apply, parse_records
 
 MIB = 1 << 20
 MAX_EXTENSION = MIB  # a pax header or GNU long name; Go's archive/tar has the same limit
@@ -383,24 +383,21 @@ class TarReader:
             raise TarError(offset, f"global headers of more than {self._max_extension} bytes")
 
     def _describe(self, entry: Entry, flag: bytes, tail: bytes, prefix: bytes, extensions: _Extensions | None) -> int:
-        """Finish a member that is not ordinary: extended headers, sparse maps, links, devices. Returns where it ends."""
+        """Finish a member that is not ordinary: extended headers, sparse, links, devices. Returns where it ends."""
         offset = entry.offset
         records = extensions.records if extensions is not None else None
-        overrides = None
-        if records is not None or self._globals:
-            overrides = Overrides({**self._globals, **records} if records else self._globals, offset)
-            overrides.apply(entry)
+        if self._globals:
+            records = {**self._globals, **records} if records else self._globals
+        sparse_records = apply(records, entry, offset) if records else None
         if extensions is not None:
             if extensions.longname is not None:
-                if overrides is not None and overrides.name not in (None, extensions.longname):
+                if records and records.get(b"path") not in (None, b"", extensions.longname):
                     raise TarError(offset, "a pax path and a GNU long name that differ")
                 entry.name = extensions.longname
             if extensions.linkname is not None:
-                if overrides is not None and overrides.linkname not in (None, extensions.linkname):
+                if records and records.get(b"linkpath") not in (None, b"", extensions.linkname):
                     raise TarError(offset, "a pax linkpath and a GNU long link name that differ")
                 entry.linkname = extensions.linkname
-
-        sparse_records = overrides.sparse if overrides is not None else None
         stored, self._at = entry.size, entry.data_offset
         self._end = self._at + stored
         if flag == b"S":
