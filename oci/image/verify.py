@@ -15,18 +15,20 @@ import threading
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
-from oci.errors import LayoutError, OciError, RefNotFound, show
+from oci.errors import LayoutError, NotFound, OciError, RefNotFound, show
 from oci.image.findings import Report
 from oci.image.lenient import Target, load_json
 from oci.image.verify_blob import BlobFacts, check_blob, unreadable
-from oci.image.verify_documents import BlobJob, DocumentCheck, altered, entries, pick
+from oci.image.verify_documents import BlobJob, DocumentCheck, altered, entries
 from oci.layout.directory import DirectoryBlobs
 from oci.layout.finding import Finding, limited
+from oci.layout.refs import resolve
 from oci.layout.rules import DirectoryFiles, LayoutFiles, check_files, check_marker
 from oci.spec import media_types
 from oci.spec.annotations import REF_NAME, is_ref_name
 from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
+from oci.spec.document import parse_index
 from oci.spec.layout_header import MAX_HEADER
 from oci.spec.platform import Platform
 from oci.spec.wire import MAX_MANIFEST
@@ -117,15 +119,17 @@ def verify_layout(
     check.add(limited(found if whole else (one for one in found if one.severity == "error"), "blobs"))
     if kinds.get("oci-layout") == "file":
         check.add(_marker(files))
-    value = _index(files, check) if kinds.get("index.json") == "file" else None
-    targets = entries(value, "index.json") if value is not None else []
+    raw = _index(files, check) if kinds.get("index.json") == "file" else None
+    index = check.index_json(raw) if raw is not None else None
     if whole:
+        targets = entries(index, "index.json") if index is not None else []
         check.add(limited(_tags(targets), "index.json"))
-        for target in targets:
-            check.entry(target)
+    elif raw is None:
+        targets = []  # told of above: there is no index to look the name up in
     else:
-        for target in _chosen(targets, blobs, where, tag, digest, platform):
-            check.entry(target)
+        targets = _chosen(index, raw, blobs, where, tag, digest)
+    for target in targets:
+        check.entry(target)
     spare = _spare(blobs, check.reached) if whole else []
     return _finish(check, blobs, subject=subject, fast=fast, jobs=jobs, spare=spare)
 
@@ -149,7 +153,7 @@ def _marker(files: LayoutFiles) -> Iterator[Finding]:
         yield from check_marker(loaded.value)
 
 
-def _index(files: LayoutFiles, check: DocumentCheck) -> dict[str, Any] | None:
+def _index(files: LayoutFiles, check: DocumentCheck) -> bytes | None:
     try:
         raw = files.read("index.json", MAX_MANIFEST)
     except OSError as error:
@@ -159,7 +163,7 @@ def _index(files: LayoutFiles, check: DocumentCheck) -> dict[str, Any] | None:
         message = f"is larger than {MAX_MANIFEST} bytes, so it was not read"
         check.add([Finding.error("too-large", "index.json", message)])
         return None
-    return check.index_json(raw)
+    return raw
 
 
 def _tags(targets: list[Target]) -> Iterator[Finding]:
@@ -169,7 +173,7 @@ def _tags(targets: list[Target]) -> Iterator[Finding]:
         name = target.annotations.get(REF_NAME)
         if name is None:
             continue
-        where = f"{target.where} /annotations".replace(" /annotations", f"/annotations/{REF_NAME}")
+        where = f"{target.where}/annotations/{REF_NAME}"
         if not is_ref_name(name):
             message = f"the name {show(name)!r} breaks the grammar of annotations.md; some tools can't use it"
             yield Finding.warning("bad-tag", where, message)
@@ -181,45 +185,35 @@ def _tags(targets: list[Target]) -> Iterator[Finding]:
 
 
 def _chosen(
-    targets: list[Target],
+    index: dict[str, Any] | None,
+    raw: bytes,
     blobs: BlobReader,
     where: str,
     tag: str | None,
     digest: Digest | None,
-    platform: Platform | None,
 ) -> list[Target]:
-    """The entries of index.json that a tag or a digest means; a digest may also name a document deeper down."""
-    if tag is not None:
-        named = [target for target in targets if target.annotations.get(REF_NAME) == tag]
-        if not named:
-            tags = dict.fromkeys(name for target in targets if (name := target.annotations.get(REF_NAME)))
-            raise RefNotFound(tag, where, list(tags))
-        if platform is not None and len(named) > 1:
-            named = [pick(named, platform, f"{where}:{tag}")]
-        if digest is not None:
-            named = [target for target in named if target.digest == digest]
-        if named:
-            return named
-    same = [target for target in targets if target.digest == digest]
-    if same:
-        return same[:1]
-    assert digest is not None
-    return [_by_digest(blobs, digest, where)]
+    """The entry of index.json that a tag or a digest means; a digest may also name a document deeper down."""
+    targets = entries(index, "index.json") if index is not None else []
+    try:
+        # The rules for choosing are those of every other command, as long as index.json can be read by them.
+        chosen = resolve(parse_index(raw).model, blobs, where=where, name=tag, digest=digest)
+    except NotFound:
+        raise
+    except OciError:
+        fitting = [one for one in targets if tag is None or one.annotations.get(REF_NAME) == tag]
+        return [one for one in fitting if digest is None or one.digest == digest][:1] or _unfound(
+            targets, where, tag, digest
+        )
+    listed = [one for one in targets if one.digest == chosen.digest]
+    named = [one for one in listed if tag is None or one.annotations.get(REF_NAME) == tag]
+    if named or listed:
+        return (named or listed)[:1]
+    return [Target(where=str(chosen.digest), media_type=chosen.media_type, digest=chosen.digest, size=chosen.size)]
 
 
-def _by_digest(blobs: BlobReader, digest: Digest, where: str) -> Target:
-    """A manifest or index that index.json doesn't list itself; what it is, only it can say."""
-    size = blobs.size(digest) if digest.supported else None
-    if size is None:
-        raise RefNotFound(str(digest), where)
-    said: object = None
-    if size <= MAX_MANIFEST:
-        with blobs.open_raw(Descriptor(media_type=media_types.MANIFEST, digest=digest, size=size)) as chunks:
-            value = load_json(b"".join(chunks)).value
-        if isinstance(value, dict):
-            said = value.get("mediaType") or (media_types.INDEX if "manifests" in value else media_types.MANIFEST)
-    media_type = said if isinstance(said, str) else "application/octet-stream"
-    return Target(where=str(digest), media_type=media_type, digest=digest, size=size)
+def _unfound(targets: list[Target], where: str, tag: str | None, digest: Digest | None) -> list[Target]:
+    tags = dict.fromkeys(name for one in targets if (name := one.annotations.get(REF_NAME)))
+    raise RefNotFound(tag or str(digest), where, list(tags))
 
 
 # Blobs

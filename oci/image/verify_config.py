@@ -70,7 +70,7 @@ def compare_platform(target: Target, actual: Platform | None, config: str) -> It
     ours, theirs = claimed.normalized(), actual.normalized()
     # A variant that only one side gives is no contradiction: Docker left it out of configs for years.
     variants = {ours.variant, theirs.variant} - {None}
-    where = f"{target.where} /platform"
+    where = f"{target.where}/platform"
     if (ours.os, ours.architecture) != (theirs.os, theirs.architecture) or len(variants) > 1:
         message = f"the index says {show(str(claimed))}, config {config} says {show(str(actual))}; correct the index"
         yield Finding.error("platform-mismatch", where, message)

@@ -125,7 +125,7 @@ class DocumentCheck:
         message = (
             f"the embedded data ({len(data)} bytes) is not what the descriptor's size and digest say; leave it out"
         )
-        self._error("embedded-data-mismatch", f"{target.where} /data", message)
+        self._error("embedded-data-mismatch", f"{target.where}/data", message)
         return False
 
     def _missing(self, target: Target) -> None:

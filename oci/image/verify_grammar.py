@@ -1,4 +1,4 @@
-"""One document by itself: is it JSON, does it keep its schema and the grammar of the specification? Every fault is told.
+"""One document by itself: is it JSON, does it keep its schema and the grammar of the spec? Every fault is told.
 
 Three nets, each finer in one way: a lenient JSON reader (finds what can be found in damaged text), the JSON Schema
 (finds every wrong field), and the strict parser of `oci.spec` (knows what a schema can't say, stops at the first).
@@ -14,7 +14,7 @@ from typing import Any, Literal
 from oci.errors import InvalidDocument, OciError, show
 from oci.image.lenient import Loaded, descriptor_fault, load_json, read_target
 from oci.layout.finding import Finding, limited
-from oci.layout.schema import schema_faults
+from oci.layout.schema import SchemaFault, schema_faults
 from oci.spec import media_types
 from oci.spec.document import parse_config, parse_index, parse_manifest
 
@@ -78,7 +78,7 @@ def _media_type(value: dict[str, Any], kind: Kind, media_type: str, where: str, 
         yield Finding.error(
             "media-type", place, f"the media type here is {media_type}, the document {where} is no {kind}"
         )
-    if "manifests" in value and ("layers" in value or "config" in value):
+    if _two(value):
         # CVE-2021-41190: tools that ignore the media type take one document for two different things.
         yield Finding.error(
             "media-type",
@@ -89,38 +89,60 @@ def _media_type(value: dict[str, Any], kind: Kind, media_type: str, where: str, 
 
 def _grammar(raw: bytes, loaded: Loaded, kind: Kind, media_type: str, where: str) -> Iterator[Finding]:
     value = loaded.value
-    faults = {fault.pointer: fault.message for fault in schema_faults(_schema(kind, media_type), value)}
-    if kind != "config" and isinstance(value, dict):
+    documented = kind != "config" and isinstance(value, dict)
+    faults = list(schema_faults(_schema(kind, media_type), value))
+    if documented:
+        # The parser knows more than the schema, but stops at its first fault: so each descriptor is given to it alone.
         for place, one in _descriptors(value):
             error = descriptor_fault(one, place)
-            if error is not None and not any(_touches(known, error.pointer or place) for known in faults):
-                faults[error.pointer or place] = error.reason
+            if error is not None:
+                _add(faults, error.pointer or place, error.reason)
     if not faults and not loaded.faults:
         try:
             _PARSERS[kind](raw, media_type)
         except InvalidDocument as error:
-            faults[error.pointer] = error.reason
+            _add(faults, error.pointer, error.reason)
         except OciError as error:
-            faults[""] = str(error)
-    if kind != "config" and isinstance(value, dict):
-        for place in _told_elsewhere(value, kind):
-            faults.pop(place, None)
-    for at, message in faults.items():
-        code = "bad-descriptor" if kind != "config" and _IN_DESCRIPTOR.match(at) else "schema"
-        yield Finding.error(code, f"{where} {show(at)}" if at else where, message)
+            _add(faults, "", str(error))
+    told = _told_elsewhere(value) if documented else set()
+    for fault in faults:
+        if (fault.pointer, fault.rule) in told or (fault.pointer, "") in told:
+            continue
+        code = "bad-descriptor" if documented and _IN_DESCRIPTOR.match(fault.pointer) else "schema"
+        yield Finding.error(code, f"{where} {show(fault.pointer)}" if fault.pointer else where, fault.message)
 
 
-def _told_elsewhere(value: dict[str, Any], kind: Kind) -> Iterator[str]:
-    """Places whose faults have a code of their own: `media-type`, `artifact-type`, `embedded-data-mismatch`."""
+def _add(faults: list[SchemaFault], place: str, reason: str) -> None:
+    """Add what the parser says, unless the schema found a fault at, above or below that place: it is likely the same."""
+    if not any(_touches(known.pointer, place) for known in faults):
+        faults.append(SchemaFault(place, reason, "parser"))
+
+
+def _touches(known: str, place: str) -> bool:
+    return known == place or place.startswith(f"{known}/") or known.startswith(f"{place}/")
+
+
+def _told_elsewhere(value: dict[str, Any]) -> set[tuple[str, str]]:
+    """Faults, as pointer and rule ("": any), with codes of their own: `media-type`, `artifact-type`, `embedded-…`."""
+    told = (
+        {("", "not"), ("/manifests", "parser"), ("/layers", "parser"), ("/config", "parser")} if _two(value) else set()
+    )
     if isinstance(value.get("mediaType"), str):
-        yield "/mediaType"
-    yield from ("/manifests",) if kind == "manifest" else ("/layers", "/config")
-    config = value.get("config")
-    if isinstance(config, dict) and config.get("mediaType") == media_types.EMPTY and "artifactType" not in value:
-        yield from ("", "/config", "/artifactType")
+        told.add(("/mediaType", ""))
+    if _is_empty_config(value.get("config")):
+        told |= {("", "required:artifactType"), ("/config", "parser")}
     for place, one in _descriptors(value):
-        if read_target(one, place).data is not None:  # readable, so a fault is that it isn't the right data
-            yield f"{place}/data"
+        if read_target(one, place).data is not None:  # it can be read, so the fault is that it is other data
+            told.add((f"{place}/data", "parser"))
+    return told
+
+
+def _two(value: dict[str, Any]) -> bool:
+    return "manifests" in value and ("layers" in value or "config" in value)
+
+
+def _is_empty_config(config: object) -> bool:
+    return isinstance(config, dict) and config.get("mediaType") == media_types.EMPTY
 
 
 _PARSERS: dict[Kind, Callable[[bytes, str], object]] = {
@@ -130,11 +152,6 @@ _PARSERS: dict[Kind, Callable[[bytes, str], object]] = {
 }
 
 _IN_DESCRIPTOR = re.compile(r"/(?:config|subject|layers/[0-9]+|manifests/[0-9]+)(?:/|$)")
-
-
-def _touches(known: str, place: str) -> bool:
-    """Whether two places are the same or one holds the other, so that both faults are likely one."""
-    return known == place or place.startswith(f"{known}/") or known.startswith(f"{place}/")
 
 
 def _descriptors(value: dict[str, Any]) -> Iterator[tuple[str, Any]]:

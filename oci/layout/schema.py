@@ -28,10 +28,14 @@ MAX_SCHEMA_FAULTS = 100
 
 @dataclass(frozen=True, slots=True)
 class SchemaFault:
-    """One place where a document breaks its schema: an RFC 6901 JSON pointer ("" is the whole) and a sentence."""
+    """One place where a document breaks its schema: an RFC 6901 JSON pointer ("" is the whole) and a sentence.
+
+    `rule` is the schema's keyword that was broken; for `required` with the missing name behind a colon.
+    """
 
     pointer: str
     message: str
+    rule: str
 
 
 def schemas_directory() -> Path:
@@ -57,7 +61,10 @@ def load(name: str) -> dict[str, Any]:
 def schema_faults(name: str, value: Any, *, limit: int = MAX_SCHEMA_FAULTS) -> Iterator[SchemaFault]:
     """Every place where `value` (parsed JSON) breaks the schema of that name, at most `limit` of them."""
     for error in islice(_leaves(_validator(name).iter_errors(value)), limit):
-        yield SchemaFault(pointer(error.absolute_path), _sentence(error))
+        rule = str(error.validator)
+        if rule == "required":
+            rule = f"required:{_missing(error)}"
+        yield SchemaFault(pointer(error.absolute_path), _sentence(error), rule)
 
 
 def pointer(path: Iterable[str | int]) -> str:
@@ -116,10 +123,7 @@ def _sentence(error: ValidationError) -> str:
             wanted = [rule] if isinstance(rule, str) else rule
             return f"must be {' or '.join(_TYPES.get(one, one) for one in wanted)}, is {_brief(value)}"
         case "required":
-            missing = [name for name in rule if name not in value]
-            # jsonschema reports each missing name on its own, naming it first in its message.
-            named = next((name for name in missing if error.message.startswith(repr(name))), missing[0])
-            return f"has no {_brief(named)}, which is required"
+            return f"has no {_brief(_missing(error))}, which is required"
         case "const":
             return f"must be {_brief(rule)}, is {_brief(value)}"
         case "enum":
@@ -145,6 +149,14 @@ def _sentence(error: ValidationError) -> str:
             return f"{_brief(value)} is not a valid {show(str(rule))}"
         case _:
             return f"is {_brief(value)}, which breaks the schema's rule {show(str(error.validator))}"
+
+
+def _missing(error: ValidationError) -> str:
+    """The missing name: jsonschema reports each on its own, and names it first in its message."""
+    value: Any = error.instance
+    wanted: Any = error.validator_value
+    missing: list[str] = [name for name in wanted if name not in value]
+    return next((name for name in missing if error.message.startswith(repr(name))), missing[0])
 
 
 def _extra(error: ValidationError) -> str:
