@@ -7,12 +7,12 @@ up without "./", "/" and doubled slashes; of several members with one name the l
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import NamedTuple, Protocol
 
 from oci.errors import LimitExceeded, NotFound, TarError, show
-from oci.tar.entry import FILE, HARDLINK, SYMLINK
+from oci.tar.entry import FILE, HARDLINK, SYMLINK, Entry
 from oci.tar.reader import TarReader
 from oci.tar.sparse import Extents, expand
 
@@ -45,23 +45,7 @@ class TarIndex:
         """Read all headers of the archive in an open, seekable file; TarError if it is damaged."""
         self._fd = fd
         self._owned = owned
-        members: dict[bytes, Member] = {}
-        count = 0
-        for entry in _SeekingReader(fd):
-            count += 1
-            if count > max_members:
-                raise LimitExceeded("members of the archive", max_members)
-            name = _normal(entry.name)
-            target = None
-            if entry.kind == SYMLINK:
-                target = _normal(entry.linkname if entry.linkname[:1] == b"/" else name + b"/../" + entry.linkname)
-            elif entry.kind == HARDLINK and not entry.stored_size:
-                target = _normal(entry.linkname)
-            elif entry.kind not in (FILE, HARDLINK):
-                members.pop(name, None)
-                continue
-            members[name] = Member(entry.data_offset, entry.size, entry.stored_size, entry.sparse, target)
-        self.members: Mapping[bytes, Member] = members
+        self.members = members_of(_SeekingReader(fd), max_members=max_members)
 
     @classmethod
     def open(cls, source: str | bytes | os.PathLike[str] | HasFileno, *, max_members: int = MAX_MEMBERS) -> TarIndex:
@@ -92,13 +76,7 @@ class TarIndex:
 
     def find(self, name: bytes) -> Member | None:
         """The file of this name, through links inside the archive; None if there is none."""
-        wanted: bytes | None = _normal(name)
-        for _ in range(MAX_LINKS + 1):
-            member = self.members.get(wanted) if wanted is not None else None
-            if member is None or member.target is None:
-                return member
-            wanted = member.target
-        return None
+        return find_member(self.members, name)
 
     def open_member(self, name: bytes, chunk: int = _CHUNK) -> Iterator[bytes | memoryview]:
         """The content of a file in chunks; NotFound (at once) if it isn't there, TarError if the file was cut since."""
@@ -126,6 +104,38 @@ class TarIndex:
                 raise TarError(at, "the archive has become shorter")
             at += len(data)
             yield data
+
+
+def members_of(entries: Iterable[Entry], *, max_members: int = MAX_MEMBERS) -> Mapping[bytes, Member]:
+    """The files and links of an archive by name, the last of several; LimitExceeded if there are too many members."""
+    members: dict[bytes, Member] = {}
+    count = 0
+    for entry in entries:
+        count += 1
+        if count > max_members:
+            raise LimitExceeded("members of the archive", max_members)
+        name = _normal(entry.name)
+        target = None
+        if entry.kind == SYMLINK:
+            target = _normal(entry.linkname if entry.linkname[:1] == b"/" else name + b"/../" + entry.linkname)
+        elif entry.kind == HARDLINK and not entry.stored_size:
+            target = _normal(entry.linkname)
+        elif entry.kind not in (FILE, HARDLINK):
+            members.pop(name, None)
+            continue
+        members[name] = Member(entry.data_offset, entry.size, entry.stored_size, entry.sparse, target)
+    return members
+
+
+def find_member(members: Mapping[bytes, Member], name: bytes) -> Member | None:
+    """The file of this name, through links inside the archive; None if there is none."""
+    wanted: bytes | None = _normal(name)
+    for _ in range(MAX_LINKS + 1):
+        member = members.get(wanted) if wanted is not None else None
+        if member is None or member.target is None:
+            return member
+        wanted = member.target
+    return None
 
 
 def _normal(name: bytes) -> bytes:
