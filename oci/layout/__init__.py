@@ -8,6 +8,7 @@
 `layout`              Layout: the directory with its index.json, edited atomically under a lock
 `walk`                everything reachable from a descriptor, children first
 `collect`             gc: what nothing names any more
+`tar_files`           the files in a tar archive, compressed or not, read in place
 `archive`             a layout in a tar file, read in place
 `archive_writer`      a layout written as a tar file in one deterministic pass
 `verify`, `schema`    every fault of a layout, listed

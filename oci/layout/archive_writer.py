@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Self
 
 from oci.errors import LimitExceeded
+from oci.layout.archive import blob_name
 from oci.layout.blobs import BlobWriter, Counted
 from oci.layout.layout import INDEX_FILE, LAYOUT_FILE
 from oci.spec.descriptor import Descriptor
@@ -21,16 +22,11 @@ from oci.spec.layout_header import LayoutHeader
 from oci.streams.atomic import AtomicFile
 from oci.tar import DIR, END, FILE, Entry, encode, padding
 
-__all__ = ["ArchiveWriter", "blob_name"]
+__all__ = ["ArchiveWriter"]
 
 # A blob whose size is known only at its end has one block reserved for its header; more needs a pax header.
 MAX_STREAMED = (8 << 30) - 1
 _BLOCK = 512
-
-
-def blob_name(digest: Digest) -> str:
-    """Give the name of a blob's member."""
-    return f"blobs/{digest.algorithm}/{digest.encoded}"
 
 
 def _header(name: str, size: int) -> bytes:

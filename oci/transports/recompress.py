@@ -61,6 +61,7 @@ class Recompression:
         self._compression, self._level = cast("Written", compression), level
         self._layers: dict[Digest, Descriptor] = {}  # old → new; what is in neither dict is kept
         self._documents: dict[Digest, Descriptor] = {}
+        self._by_text: dict[str, Descriptor] = {}
         self._wanted: dict[Digest, Digest] = {}  # layer → diff_id
 
     def begin(self, blobs: Sequence[Descriptor], documents: Sequence[Descriptor]) -> list[Descriptor]:
@@ -120,6 +121,7 @@ class Recompression:
                     urls=(),
                 )
                 self._documents[documents[number].digest] = descriptor
+                self._by_text[str(documents[number].digest)] = descriptor
             if number < len(documents) - 1:
                 self._destination.put_document(new.raw, descriptor)
             else:
@@ -140,10 +142,9 @@ class Recompression:
         new = self._documents.get(entry.digest)
         if new is not None:
             entry = replace(entry, media_type=new.media_type, digest=new.digest, size=new.size, data=None, urls=())
-        attested = entry.annotations.get(_ATTESTED)
-        for old, image in self._documents.items():
-            if attested == str(old):
-                entry = replace(entry, annotations={**entry.annotations, _ATTESTED: str(image.digest)})
+        image = self._by_text.get(entry.annotations.get(_ATTESTED, ""))
+        if image is not None:
+            entry = replace(entry, annotations={**entry.annotations, _ATTESTED: str(image.digest)})
         return entry
 
     def _subject(self, subject: Descriptor | None) -> Descriptor | None:

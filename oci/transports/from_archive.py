@@ -1,0 +1,125 @@
+"""`oci-archive:FILE[:TAG]`: a layout in one tar file as source and as destination.
+
+As a destination a file that is there already keeps its other images: the new image is written into a new file, what
+the old one's other entries name is copied behind it, and the new file takes the old one's place in one step (skopeo
+replaces the file and loses them). What the old file held under the same tag (or, for an image without a tag, what it
+held without one) is replaced. Two writers of one archive at the same time: the last one wins.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Self
+
+from oci.errors import DestinationError, LayoutError
+from oci.layout import refs
+from oci.layout.archive import Archive
+from oci.layout.archive_writer import ArchiveWriter
+from oci.layout.blobs import BlobWriter
+from oci.layout.layout import empty_index
+from oci.layout.walk import walk
+from oci.spec.descriptor import Descriptor
+from oci.spec.digest import Digest
+from oci.spec.document import Document
+from oci.spec.index import Index
+from oci.transports.base import Warn
+from oci.transports.from_layout import IndexSource
+
+__all__ = ["ArchiveDestination", "ArchiveSource"]
+
+
+class ArchiveSource(IndexSource):
+    """An image in an oci-archive."""
+
+    def __init__(
+        self, archive: Archive, *, tag: str | None = None, digest: Digest | None = None, warn: Warn | None = None
+    ) -> None:
+        named = f"@{digest}" if digest is not None else f":{tag}" if tag is not None else ""
+        super().__init__(
+            archive.blobs,
+            archive.index().model,
+            reference=f"oci-archive:{archive}{named}",
+            where=str(archive),
+            tag=tag,
+            digest=digest,
+            warn=warn,
+        )
+        self.archive = archive
+
+    def close(self) -> None:
+        self.archive.close()
+
+
+class ArchiveDestination:
+    """A tag in an oci-archive; the file changes only with `commit`."""
+
+    parallel = 1  # one file, written from its beginning to its end
+    stores_index = True
+
+    def __init__(self, path: str | os.PathLike[str], *, tag: str | None = None) -> None:
+        if tag is not None:
+            refs.check_name(tag)
+        self._path, self._tag = os.fspath(path), tag
+        self._old = self._open_old()
+        self._writer = ArchiveWriter(path)
+
+    def _open_old(self) -> Archive | None:
+        if not os.path.lexists(self._path) or (os.path.isfile(self._path) and not os.path.getsize(self._path)):
+            return None
+        try:
+            return Archive.open(self._path)
+        except LayoutError as error:
+            raise DestinationError(self._path, f"exists and can't be added to; remove it first ({error})") from None
+
+    @property
+    def reference(self) -> str:
+        return f"oci-archive:{self._path}" + (f":{self._tag}" if self._tag is not None else "")
+
+    def has(self, descriptor: Descriptor) -> bool:
+        return self._writer.has(descriptor.digest, descriptor.size)
+
+    def put_blob(self, descriptor: Descriptor, chunks: Iterable[bytes]) -> None:
+        self._writer.put(chunks, descriptor)
+
+    def writer(self) -> AbstractContextManager[BlobWriter]:
+        return self._writer.writer()
+
+    def put_document(self, raw: bytes, descriptor: Descriptor) -> None:
+        self._writer.put((raw,), descriptor)
+
+    def commit(self, raw: bytes, descriptor: Descriptor) -> None:
+        self.put_document(raw, descriptor)
+        index = self._keep_old()
+        index = refs.with_entry(index, descriptor) if self._tag is None else refs.with_tag(index, self._tag, descriptor)
+        self._writer.finish(Document.of(index).raw, self._beside(raw, descriptor))
+
+    def _beside(self, raw: bytes, descriptor: Descriptor) -> Mapping[str, bytes]:
+        """Give the files to write beside index.json."""
+        return {}
+
+    def _keep_old(self) -> Index:
+        """Copy what the old file's other entries name; give its index.json without what this image replaces."""
+        if self._old is None:
+            return empty_index().model
+        index = self._old.index().model
+        kept = tuple(entry for entry in index.manifests if refs.name_of(entry) != self._tag)
+        for entry in kept:
+            for descriptor in walk(self._old.blobs, entry):
+                if self._old.blobs.has(descriptor.digest) and not self.has(descriptor):
+                    with self._old.blobs.open_raw(descriptor) as chunks:
+                        self._writer.put(chunks, descriptor)
+        return replace(index, manifests=kept)
+
+    def close(self) -> None:
+        self._writer.close()
+        if self._old is not None:
+            self._old.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
