@@ -114,21 +114,23 @@ class Shadow:
         """Return the names directly in `directory` that this layer can't show, given that the directory shows."""
         return self._names.get(directory, _NOTHING)
 
-    def visible(self, path: bytes, kind: str) -> bool:
-        """Return whether this layer's entry shows in the merged tree; of a directory, whether its attributes do.
-
-        A lower file where a higher layer has a directory is remembered here: it ends the merge of that directory.
-        """
+    def shows(self, path: bytes, kind: str) -> bool:
+        """Return whether an entry of this layer would show, with nothing remembered; see `visible`."""
         if path:
             parent, name = split(path)
             if self.hides_inside(parent) or name in self._names.get(parent, _NOTHING):
                 return False
         settled = self._dirs.get(path)
-        if settled is None:
+        return settled is None or (kind == _DIR and not settled)
+
+    def visible(self, path: bytes, kind: str) -> bool:
+        """Return whether this layer's entry shows in the merged tree; of a directory, whether its attributes do.
+
+        A file where a higher layer has a directory is remembered here: it ends the merge of that directory.
+        """
+        if self.shows(path, kind):
             return True
-        if kind == _DIR:
-            return not settled
-        if self._keep:
+        if kind != _DIR and self._keep and path in self._dirs:
             self._own_cut.add(path)
         return False
 
@@ -142,7 +144,7 @@ class Shadow:
             self._own_dirs[b""] = True
             return
         parent, name = split(path)
-        self.add_parents(path)
+        self.imply(parent)
         if kind == _DIR:
             self._own_dirs[path] = True
             if (names := self._own_names.get(parent)) is not None:
@@ -151,17 +153,16 @@ class Shadow:
             self.own_names(parent).add(name)
             self._own_dirs.pop(path, None)
 
-    def add_parents(self, path: bytes) -> None:
-        """Record that this layer has all directories above `path`, without naming them."""
+    def imply(self, directory: bytes) -> None:
+        """Record that this layer has `directory` and all above it, without naming them."""
         if not self._keep:
             return
         dirs = self._own_dirs
-        parent = path.rpartition(b"/")[0]
-        while parent not in dirs:
-            dirs[parent] = False
-            if not parent:
+        while directory not in dirs:
+            dirs[directory] = False
+            if not directory:
                 break
-            parent = parent.rpartition(b"/")[0]
+            directory = directory.rpartition(b"/")[0]
 
     def own_names(self, directory: bytes) -> set[bytes]:
         """Return the set of files that this layer has in `directory`, to be added to (the hot loop's way to `add`)."""
@@ -187,8 +188,8 @@ class Shadow:
         """Hide `path` and all below it from lower layers."""
         if not self._keep:
             return
-        self.add_parents(path)
         parent, name = split(path)
+        self.imply(parent)
         self._own_whiteouts.setdefault(parent, set()).add(name)
 
     def opaque(self, directory: bytes) -> None:
@@ -196,6 +197,4 @@ class Shadow:
         if not self._keep:
             return
         self._own_cut.add(directory)
-        if directory:
-            self.add_parents(directory)
-        self._own_dirs.setdefault(directory, False)
+        self.imply(directory)

@@ -1,0 +1,1 @@
+"""Images → directories: the merged root filesystem."""
