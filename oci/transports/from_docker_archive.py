@@ -2,8 +2,10 @@
 
 Two forms are read. Docker 25 and later write an image layout with a `manifest.json` beside it: where that layout holds
 all of the image, it is taken from there, with its digest. Older ones (and skopeo, podman) write only `manifest.json`, a
-config and uncompressed layers, often behind links; from those a Docker schema 2 manifest is made, with the config's
-bytes as they are and each layer as its member's bytes. The V1 files (`repositories`, `VERSION`, `json`) are ignored.
+config and uncompressed layers, often behind links; from those a manifest is made, with the config's bytes as they are
+and each layer as its member's bytes. It is an OCI manifest, since the archive has none that could be kept, and tools
+that don't find Docker's in a layout (skopeo before 1.14) are many; a Docker config is an OCI config by the
+compatibility matrix. The V1 files (`repositories`, `VERSION`, `json`) are ignored.
 
 The new form is written: any image goes in byte for byte, and the members of `manifest.json` are the layout's blobs, as
 `docker load` of any age, podman and skopeo read them.
@@ -43,11 +45,7 @@ __all__ = ["DockerArchiveDestination", "DockerArchiveSource"]
 MANIFEST_FILE = "manifest.json"
 MAX_ITEMS = 10_000  # images in one archive
 
-_LAYER_TYPES = {
-    "none": media_types.DOCKER_LAYER_TAR,
-    "gzip": media_types.DOCKER_LAYER_GZIP,
-    "zstd": media_types.DOCKER_LAYER_ZSTD,
-}
+_COMPRESSIONS = ("none", "gzip", "zstd")  # those that a media type can say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,11 +170,11 @@ class DockerArchiveSource:
         return None
 
     def _synthesised(self, item: Item) -> Descriptor:
-        """Make a Docker schema 2 manifest for an archive without one."""
+        """Make a manifest for an archive without one."""
         if item.config not in self._files:
             raise LayoutError(self._path, f"has no file {show(item.config)!r}, the config in its {MANIFEST_FILE}")
         raw = self._files.read(item.config, limit=MAX_CONFIG)
-        config = parse_config(raw, media_type=media_types.DOCKER_CONFIG)
+        config = parse_config(raw, media_type=media_types.CONFIG)
         diff_ids = config.model.diff_ids
         if len(diff_ids) != len(item.layers):
             raise InvalidDocument(
@@ -186,9 +184,7 @@ class DockerArchiveSource:
             )
         self._made.put((raw,))
         layers = tuple(self._layer(name, diff_id) for name, diff_id in zip(item.layers, diff_ids, strict=True))
-        manifest = Document.of(
-            Manifest(config=config.descriptor, layers=layers, media_type=media_types.DOCKER_MANIFEST)
-        )
+        manifest = Document.of(Manifest(config=config.descriptor, layers=layers, media_type=media_types.MANIFEST))
         self._made.put((manifest.raw,))
         return manifest.descriptor
 
@@ -198,16 +194,13 @@ class DockerArchiveSource:
             raise LayoutError(self._path, f"has no file {show(name)!r}, a layer in its {MANIFEST_FILE}")
         with self._files.open(name) as chunks:
             compression = detect(next(chunks, b"")[:16])
+        if compression not in _COMPRESSIONS:
+            raise LayoutError(self._path, f"layer {show(name)} is compressed with {compression}; decompress it first")
         # The diff_id is the digest of an uncompressed layer's bytes; whoever reads them checks that. For others the
         # bytes have to be read once to know their digest, unless they carry it as their name.
         digest = diff_id if compression == "none" else self._named_digest(name) or self._hashed(name)
         self._members.names[digest] = name
-        media_type = _LAYER_TYPES.get(compression)
-        if media_type is None:
-            raise LayoutError(
-                self._path, f"layer {show(name)} is compressed with {compression}, which no media type says"
-            )
-        return Descriptor(media_type=media_type, digest=digest, size=size)
+        return Descriptor(media_type=media_types.layer_media_type("oci", compression), digest=digest, size=size)
 
     def _named_digest(self, name: str) -> Digest | None:
         match name.split("/"):
