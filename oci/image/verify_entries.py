@@ -101,7 +101,7 @@ class EntryCheck:
             self._check_hard_link(entry, path)
         elif kind == CHAR and entry.devmajor == 0 and entry.devminor == 0:
             self._add(name, "the device 0/0 is how overlayfs marks a deleted file: it would hide what lies below")
-        elif not path and kind != DIR:
+        if not path and kind != DIR:
             self._add(name, "replaces the root directory by something else; refuse this layer", error=True)
         if entry.xattrs:
             self._check_xattrs(name, entry.xattrs)

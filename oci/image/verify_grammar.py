@@ -91,6 +91,8 @@ def _grammar(raw: bytes, loaded: Loaded, kind: Kind, media_type: str, where: str
     value = loaded.value
     documented = kind != "config" and isinstance(value, dict)
     faults = list(schema_faults(_schema(kind, media_type), value))
+    if not isinstance(value, dict):
+        faults = faults[:1]  # it is no object; what an array lacks to be one needn't be told
     if documented:
         # The parser knows more than the schema, but stops at its first fault: so each descriptor is given to it alone.
         for place, one in _descriptors(value):
@@ -113,7 +115,7 @@ def _grammar(raw: bytes, loaded: Loaded, kind: Kind, media_type: str, where: str
 
 
 def _add(faults: list[SchemaFault], place: str, reason: str) -> None:
-    """Add what the parser says, unless the schema found a fault at, above or below that place: it is likely the same."""
+    """Add what the parser says, unless the schema found a fault at, above or below that place: likely the same one."""
     if not any(_touches(known.pointer, place) for known in faults):
         faults.append(SchemaFault(place, reason, "parser"))
 
