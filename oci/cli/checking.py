@@ -9,6 +9,7 @@ import typer
 from oci.cli import options, output, sources
 from oci.cli.failures import UsageError
 from oci.cli.session import Session
+from oci.spec.reference import DockerArchiveRef
 
 _FORMATS = ("text", "json", "sarif", "junit", "github")
 
@@ -51,7 +52,7 @@ def verify(
     from oci.image.verify import verify as check
 
     place = sources.parse_place(reference)
-    if isinstance(place, sources.DockerArchiveRef):
+    if isinstance(place, DockerArchiveRef):
         raise UsageError(
             f"{reference}: a docker-archive has no digests to verify; copy it to a layout, which checks it on the way"
         )

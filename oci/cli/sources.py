@@ -6,10 +6,13 @@ A reference that can't be right is wrong usage (exit status 2); one that names n
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from oci.cli import output
 from oci.cli.failures import UsageError
-from oci.errors import InvalidReference, show
+from oci.errors import InvalidReference, LayoutError, OciError, show
 from oci.spec.platform import Platform
 from oci.spec.reference import (
     ArchiveRef,
@@ -21,7 +24,10 @@ from oci.spec.reference import (
 )
 
 if TYPE_CHECKING:
+    from oci.layout.archive import Archive
     from oci.layout.layout import Layout
+    from oci.spec.descriptor import Descriptor
+    from oci.transports.base import ImageDestination
 
 LocalRef = LayoutRef | ArchiveRef | DockerArchiveRef
 
@@ -71,10 +77,14 @@ def parse_place(text: str) -> LocalRef:
 
 def _archive_kind(path: str) -> LocalRef:
     """An archive by its path alone: which of the two kinds, by what is in it."""
-    from oci.layout.archive import Archive
+    from oci.layout.tar_files import TarFiles
 
-    with Archive.open(path) as archive:
-        return ArchiveRef(path) if archive.has_layout else DockerArchiveRef(path)
+    with TarFiles(path) as files:
+        if "oci-layout" in files:
+            return ArchiveRef(path)
+        if "manifest.json" in files:
+            return DockerArchiveRef(path)
+    raise LayoutError(path, "is neither an oci-archive nor a docker-archive")
 
 
 def layout_path(text: str) -> str:
@@ -97,6 +107,15 @@ def open_layout(path: str) -> Layout:
     return Layout.open(path)
 
 
+def open_place(reference: LayoutRef | ArchiveRef) -> Layout | Archive:
+    """Open a layout directory or an archive of one; both are context managers with the same reading interface."""
+    if isinstance(reference, LayoutRef):
+        return open_layout(reference.path)
+    from oci.layout.archive import Archive
+
+    return Archive.open(reference.path)
+
+
 def host_platform() -> Platform:
     """This machine's platform, as images name it."""
     system = os.uname()
@@ -108,3 +127,69 @@ def wanted_platform(text: str | None) -> Platform:
     from oci.cli.options import parse_platform
 
     return parse_platform(text) or host_platform()
+
+
+def parse_destination(text: str) -> LocalRef:
+    """Read a reference that is written to: a digest makes no sense there."""
+    reference = parse(text)
+    if not isinstance(reference, DockerArchiveRef) and reference.digest is not None:
+        raise UsageError(f"{show(text)}: a destination is named by a tag; its digest follows from what is written")
+    return reference
+
+
+@contextmanager
+def open_for_writing(reference: LocalRef) -> Iterator[ImageDestination]:
+    """Open a destination; a layout that was made for it goes again when the command fails."""
+    from oci.transports.names import open_destination
+
+    with ExitStack() as stack:
+        if isinstance(reference, LayoutRef):
+            stack.enter_context(new_layout_goes_on_failure(reference.path))
+        yield stack.enter_context(open_destination(reference))
+
+
+@contextmanager
+def new_layout_goes_on_failure(path: str) -> Iterator[None]:
+    """Leave the destination as it was: a layout directory that was not there before, and holds nothing, is removed."""
+    existed = os.path.lexists(path)
+    try:
+        yield
+    except BaseException:
+        if not existed:
+            with suppress(OSError, OciError):
+                _remove_empty_layout(path)
+        raise
+
+
+def _remove_empty_layout(path: str) -> None:
+    """Remove a layout without images; never recursively, and not while another process writes to it."""
+    from oci.layout.collect import gc
+
+    layout = open_layout(path)
+    if layout.index().model.manifests:
+        return
+    gc(layout)  # raises while another process is writing
+    for folder, folders, _files in os.walk(f"{path}/blobs", topdown=False):
+        for name in folders:
+            os.rmdir(os.path.join(folder, name))
+    os.rmdir(f"{path}/blobs")
+    os.unlink(f"{path}/oci-layout")
+    os.unlink(f"{path}/index.json")
+    os.rmdir(path)
+
+
+def say_written(text: str, reference: LocalRef, written: Descriptor, *, json: bool) -> None:
+    """Print what was made: a reference by digest, which a script can go on with; or the image as JSON."""
+    if json:
+        output.document(
+            {
+                "reference": text,
+                "digest": str(written.digest),
+                "mediaType": written.media_type,
+                "size": written.size,
+            }
+        )
+    elif isinstance(reference, DockerArchiveRef):
+        print(output.printable(str(reference)))
+    else:
+        print(output.printable(str(type(reference)(reference.path, None, written.digest))))

@@ -1,0 +1,89 @@
+"""The table of commands, their helps, and the reference made from them."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from oci.cli.app import COMMANDS, LATER, TABLE, command_tree
+from tests.support.commands import ROOT, Run
+
+NAMES = [row.name for row in TABLE]
+
+
+def made(name: str) -> Any:
+    return command_tree().get_command(None, name)
+
+
+@pytest.mark.parametrize("row", TABLE, ids=NAMES)
+def test_the_table_says_what_the_command_itself_says(row: Any) -> None:
+    function = getattr(importlib.import_module(f"oci.cli.{row.module}"), row.function)
+    assert (inspect.getdoc(function) or "").splitlines()[0] == row.help
+    assert function.__module__ == f"oci.cli.{row.module}"
+
+
+def test_no_command_is_in_the_table_twice_or_said_to_come_later() -> None:
+    assert len(NAMES) == len(set(NAMES))
+    assert not set(NAMES) & LATER
+
+
+def test_the_contract_of_this_version_is_offered() -> None:
+    wanted = "init ls inspect history files tag untag gc copy verify append config unpack"
+    assert set(COMMANDS) == set(wanted.split())
+
+
+def test_help_lists_every_command_with_its_line(run: Run) -> None:
+    out = " ".join(run("--help").out.split())
+    for row in TABLE:
+        assert f"{row.name} {row.help}" in out
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_has_help_with_an_example(run: Run, name: str) -> None:
+    result = run(name, "--help")
+    assert result.status == 0
+    assert result.err == ""
+    text, _, example = result.out.partition("Example:\n")
+    assert example.lstrip().startswith(f"ocikit {name} "), text
+    assert "--debug" in result.out
+    assert "--quiet" in result.out
+    assert run(name, "-h").out == result.out
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_parameter_is_explained(name: str) -> None:
+    for parameter in made(name).params:
+        assert parameter.help, f"{name}: {parameter.name} has no help"
+        if parameter.param_type_name == "option" and not parameter.is_flag:
+            assert parameter.metavar, f"{name}: {parameter.name} doesn't say what its value is"
+
+
+def test_the_reference_in_docs_is_current() -> None:
+    done = subprocess.run(
+        [sys.executable, "docs/generate.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_completion_offers_the_commands(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_OCIKIT_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "ocikit un")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    result = run()
+    assert result.status == 0
+    assert result.out.split() == ["untag", "unpack"]
+
+
+def test_completion_can_be_shown_and_installed(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SHELL", "/bin/bash")
+    assert "_OCIKIT_COMPLETE=complete_bash" in run("--show-completion", "bash").out
+    result = run("--install-completion", "bash")
+    assert result.status == 0, result.err
+    assert list(tmp_path.rglob("*ocikit*"))
