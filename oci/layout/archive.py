@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from oci.errors import BlobNotFound, InvalidDigest, LayoutError
@@ -24,6 +23,8 @@ from oci.spec.layout_header import MAX_HEADER
 from oci.streams.verify import verified
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from oci.spec.platform import Platform
 
 __all__ = ["Archive", "ArchiveBlobs", "blob_name"]
@@ -81,10 +82,16 @@ class Archive:
     """An oci-archive opened for reading; closed by `close` or a `with` block."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
         self._where = os.fspath(path)
         self.files = TarFiles(path)
         self.blobs = ArchiveBlobs(self.files)
+
+    @property
+    def path(self) -> Path:
+        """Where it is on this machine."""
+        from pathlib import Path  # not at start-up: three milliseconds for something seldom asked
+
+        return Path(self._where)
 
     def __repr__(self) -> str:
         return f"Archive({self._where!r})"

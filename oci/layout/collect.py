@@ -19,7 +19,6 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 from oci.errors import InvalidDigest, LayoutError, OciError
 from oci.layout.directory import flocked
@@ -29,13 +28,13 @@ from oci.layout.walk import is_document, walk
 from oci.spec import media_types
 from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
+from oci.spec.record import Record
 from oci.streams.atomic import sweep
 
 __all__ = ["Collected", "gc", "reachable"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Collected:
+class Collected(Record):
     """What gc removed, or would remove: blobs with their sizes, and paths of leftover temporary files."""
 
     blobs: tuple[tuple[Digest, int], ...]

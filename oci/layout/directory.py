@@ -21,8 +21,7 @@ import stat
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from oci.errors import BlobNotFound, InvalidDigest, LayoutError
 from oci.layout.blobs import BlobWriter, Counted
@@ -31,6 +30,9 @@ from oci.spec.digest import Digest
 from oci.streams.atomic import AtomicFile, fsync_dir
 from oci.streams.chunks import read_chunks
 from oci.streams.verify import verified
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["DirectoryBlobs", "flocked"]
 
@@ -73,11 +75,17 @@ class DirectoryBlobs:
     """The BlobStore below `PATH/blobs`; may be used by several threads at once."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
         self._root = os.fspath(path)
         self._mutex = threading.Lock()
         self._lock = -1
         self._users = 0
+
+    @property
+    def path(self) -> Path:
+        """Where it is on this machine."""
+        from pathlib import Path  # not at start-up: three milliseconds for something seldom asked
+
+        return Path(self._root)
 
     def __repr__(self) -> str:
         return f"DirectoryBlobs({self._root!r})"

@@ -11,7 +11,6 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from oci.errors import DestinationError, InvalidDocument, LayoutError, LimitExceeded, show
@@ -26,6 +25,8 @@ from oci.spec.layout_header import MAX_HEADER, VERSION, LayoutHeader
 from oci.streams.atomic import TEMPORARY, fsync_dir, write_file
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from oci.spec.digest import Digest
     from oci.spec.platform import Platform
 
@@ -61,9 +62,15 @@ class Layout:
     """An image layout directory. Cheap to open; nothing is cached but the path, so every call sees the disk."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
         self._root = os.fspath(path)
         self.blobs = DirectoryBlobs(path)
+
+    @property
+    def path(self) -> Path:
+        """Where it is on this machine."""
+        from pathlib import Path  # not at start-up: three milliseconds for something seldom asked
+
+        return Path(self._root)
 
     def __repr__(self) -> str:
         return f"Layout({self._root!r})"

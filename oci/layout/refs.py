@@ -15,7 +15,6 @@ Rules (docs/layouts.md says them for users; image-spec v1.1.1 image-layout.md#in
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 
 from oci.errors import (
     BlobNotFound,
@@ -234,7 +233,7 @@ def _configured_platform(descriptor: Descriptor, blobs: BlobReader) -> Platform 
 def untagged(descriptor: Descriptor) -> Descriptor:
     """Give an entry without its names; other annotations stay."""
     kept = {k: v for k, v in descriptor.annotations.items() if k not in (REF_NAME, CONTAINERD_NAME)}
-    return replace(descriptor, annotations=kept)
+    return descriptor.replace(annotations=kept)
 
 
 def with_tag(index: Index, name: str, descriptor: Descriptor) -> Index:
@@ -245,7 +244,7 @@ def with_tag(index: Index, name: str, descriptor: Descriptor) -> Index:
     check_name(name)
     if name_of(descriptor) != name:
         descriptor = untagged(descriptor)
-    entry = replace(descriptor, annotations={**descriptor.annotations, REF_NAME: name})
+    entry = descriptor.replace(annotations={**descriptor.annotations, REF_NAME: name})
     kept = [old for old in index.manifests if name_of(old) != name]
     at = next((i for i, old in enumerate(index.manifests) if name_of(old) == name), None)
     if at is None:
@@ -253,14 +252,14 @@ def with_tag(index: Index, name: str, descriptor: Descriptor) -> Index:
         if at is not None:
             del kept[at]
     kept.insert(len(kept) if at is None else at, entry)
-    return replace(index, manifests=tuple(kept))
+    return index.replace(manifests=tuple(kept))
 
 
 def with_entry(index: Index, descriptor: Descriptor) -> Index:
     """Give the index with an untagged entry for `descriptor`, unless one of that digest is there."""
     if any(old.digest == descriptor.digest for old in index.manifests):
         return index
-    return replace(index, manifests=(*index.manifests, untagged(descriptor)))
+    return index.replace(manifests=(*index.manifests, untagged(descriptor)))
 
 
 def without_tag(index: Index, name: str, where: str) -> Index:
@@ -268,4 +267,4 @@ def without_tag(index: Index, name: str, where: str) -> Index:
     kept = tuple(entry for entry in index.manifests if name_of(entry) != name)
     if len(kept) == len(index.manifests):
         raise RefNotFound(name, where, list(tagged(index)))
-    return replace(index, manifests=kept)
+    return index.replace(manifests=kept)

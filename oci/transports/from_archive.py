@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import Self
 
 from oci.errors import DestinationError, LayoutError
@@ -111,7 +110,7 @@ class ArchiveDestination:
                 if self._old.blobs.has(descriptor.digest) and not self.has(descriptor):
                     with self._old.blobs.open_raw(descriptor) as chunks:
                         self._writer.put(chunks, descriptor)
-        return replace(index, manifests=kept)
+        return index.replace(manifests=kept)
 
     def close(self) -> None:
         self._writer.close()

@@ -16,7 +16,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import Self
 
 from oci.errors import BlobNotFound, DestinationError, InvalidDocument, LayoutError, OciError, RefNotFound, show
@@ -35,6 +34,7 @@ from oci.spec.document import Document, parse_config, parse_document, parse_inde
 from oci.spec.index import Index
 from oci.spec.manifest import Manifest
 from oci.spec.platform import Platform
+from oci.spec.record import Record
 from oci.spec.reference import DEFAULT_TAG, RegistryRef, parse_name
 from oci.streams.compression import detect
 from oci.streams.verify import verified
@@ -48,8 +48,7 @@ MAX_ITEMS = 10_000  # images in one archive
 _COMPRESSIONS = ("none", "gzip", "zstd")  # those that a media type can say
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
+class Item(Record):
     """One image of `manifest.json`: member names of config and layers, and the names that `docker load` gives it."""
 
     config: str
@@ -265,7 +264,7 @@ class DockerArchiveDestination(ArchiveDestination):
         if self._named is not None:
             names = {REF_NAME: self._named.tag or DEFAULT_TAG, CONTAINERD_NAME: self._named.name}
             named = {**refs.untagged(descriptor).annotations, **names}
-            descriptor = replace(descriptor, annotations=named)
+            descriptor = descriptor.replace(annotations=named)
         super().commit(raw, descriptor)
 
     def _beside(self, raw: bytes, descriptor: Descriptor) -> Mapping[str, bytes]:

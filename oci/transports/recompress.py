@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from oci.errors import InvalidDocument
@@ -112,8 +111,7 @@ class Recompression:
                 changed = self._manifest(model)
             if changed != model:
                 new = cast("Document[Manifest] | Document[Index]", Document.of(changed))
-                descriptor = replace(
-                    descriptor,
+                descriptor = descriptor.replace(
                     media_type=new.media_type,
                     digest=new.descriptor.digest,
                     size=len(new.raw),
@@ -130,32 +128,32 @@ class Recompression:
 
     def _index(self, index: Index) -> Index:
         entries = tuple(self._entry(entry) for entry in index.manifests)
-        changed = replace(index, manifests=entries, subject=self._subject(index.subject))
+        changed = index.replace(manifests=entries, subject=self._subject(index.subject))
         if index.media_type == media_types.DOCKER_LIST and any(
             media_types.is_docker(old.media_type) and not media_types.is_docker(new.media_type)
             for old, new in zip(index.manifests, entries, strict=True)
         ):
-            changed = replace(changed, media_type=media_types.INDEX)
+            changed = changed.replace(media_type=media_types.INDEX)
         return changed
 
     def _entry(self, entry: Descriptor) -> Descriptor:
         new = self._documents.get(entry.digest)
         if new is not None:
-            entry = replace(entry, media_type=new.media_type, digest=new.digest, size=new.size, data=None, urls=())
+            entry = entry.replace(media_type=new.media_type, digest=new.digest, size=new.size, data=None, urls=())
         image = self._by_text.get(entry.annotations.get(_ATTESTED, ""))
         if image is not None:
-            entry = replace(entry, annotations={**entry.annotations, _ATTESTED: str(image.digest)})
+            entry = entry.replace(annotations={**entry.annotations, _ATTESTED: str(image.digest)})
         return entry
 
     def _subject(self, subject: Descriptor | None) -> Descriptor | None:
         new = self._documents.get(subject.digest) if subject is not None else None
         if subject is None or new is None:
             return subject
-        return replace(subject, media_type=new.media_type, digest=new.digest, size=new.size, data=None)
+        return subject.replace(media_type=new.media_type, digest=new.digest, size=new.size, data=None)
 
     def _manifest(self, manifest: Manifest) -> Manifest:
         if not media_types.is_config(manifest.config.media_type):
-            return replace(manifest, subject=self._subject(manifest.subject))
+            return manifest.replace(subject=self._subject(manifest.subject))
         docker = media_types.is_docker(manifest.media_type)
         to_change = any(layer.digest in self._wanted for layer in manifest.layers)
         to_oci = docker and self._compression == "zstd" and to_change
@@ -165,10 +163,9 @@ class Recompression:
             else layer
             for layer in manifest.layers
         )
-        changed = replace(manifest, layers=layers, subject=self._subject(manifest.subject))
+        changed = manifest.replace(layers=layers, subject=self._subject(manifest.subject))
         if to_oci:
-            changed = replace(
-                changed,
+            changed = changed.replace(
                 media_type=media_types.MANIFEST,
                 config=_as_oci(changed.config),
                 layers=tuple(_as_oci(layer) for layer in layers),
@@ -180,8 +177,7 @@ class Recompression:
         made = self._layers.get(layer.digest)
         if made is None:
             made = self._layers[layer.digest] = self._compress(layer, self._wanted[layer.digest])
-        return replace(
-            layer,
+        return layer.replace(
             media_type=media_types.layer_media_type(family, self._compression),
             digest=made.digest,
             size=made.size,
@@ -206,8 +202,8 @@ class Recompression:
             # The reader has checked blob and diff_id by now: only a whole, right layer is committed.
             blob.commit(summary.digest)
         self._meter.add(layer.size)
-        return replace(layer, digest=summary.digest, size=summary.size)
+        return layer.replace(digest=summary.digest, size=summary.size)
 
 
 def _as_oci(descriptor: Descriptor) -> Descriptor:
-    return replace(descriptor, media_type=_OCI_EQUAL.get(descriptor.media_type, descriptor.media_type))
+    return descriptor.replace(media_type=_OCI_EQUAL.get(descriptor.media_type, descriptor.media_type))
