@@ -81,7 +81,7 @@ class RunConfig(Record):
         return cls(
             user=fields.optional_string("User"),
             exposed_ports=fields.optional_set("ExposedPorts"),
-            env=fields.optional_strings("Env"),
+            env=_read_env(fields),
             entrypoint=fields.optional_strings("Entrypoint"),
             cmd=fields.optional_strings("Cmd"),
             volumes=fields.optional_set("Volumes"),
@@ -216,6 +216,16 @@ def _read_rootfs(fields: Fields) -> tuple[tuple[Digest, ...], Mapping[str, objec
         for number, text in enumerate(fields.strings("diff_ids"))
     )
     return diff_ids, fields.extra()
+
+
+def _read_env(fields: Fields) -> tuple[str, ...] | None:
+    """config.md: entries are VARNAME=VARVALUE."""
+    entries = fields.optional_strings("Env")
+    for number, entry in enumerate(entries or ()):
+        if entry.find("=") < 1:
+            place = f"{fields.place('Env')}/{number}"
+            raise InvalidDocument("expected VARNAME=VARVALUE", document=fields.document, pointer=place)
+    return entries
 
 
 def _read_time(fields: Fields, name: str) -> str | None:
