@@ -13,17 +13,18 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Protocol
 
 from oci.errors import LayoutError, NotFound, OciError, RefNotFound, show
 from oci.image.findings import Report
 from oci.image.lenient import Target, load_json
 from oci.image.verify_blob import BlobFacts, check_blob, unreadable
-from oci.image.verify_documents import BlobJob, DocumentCheck, altered, entries
+from oci.image.verify_documents import BlobJob, DocumentCheck, altered, entries, pick
 from oci.layout.directory import DirectoryBlobs
 from oci.layout.finding import Finding, limited
 from oci.layout.refs import resolve
-from oci.layout.rules import DirectoryFiles, LayoutFiles, check_files, check_marker
+from oci.layout.rules import ArchiveFiles, DirectoryFiles, LayoutFiles, check_files, check_marker
 from oci.spec import media_types
 from oci.spec.annotations import REF_NAME, is_ref_name
 from oci.spec.descriptor import Descriptor
@@ -65,10 +66,25 @@ def verify(
     path = os.fspath(source)
     wanted = None if all_platforms else platform
     name = subject if subject is not None else path
-    if os.path.isdir(path) or not os.path.exists(path):
+    with ExitStack() as opened:
+        files: LayoutFiles
+        blobs: BlobReader
+        if os.path.isdir(path):
+            files, blobs = DirectoryFiles(path), DirectoryBlobs(path)
+        else:
+            from oci.layout.archive import ArchiveBlobs
+            from oci.layout.tar_files import TarFiles
+
+            try:
+                tar = opened.enter_context(TarFiles(path))
+            except LayoutError as error:
+                if not os.path.isfile(path):
+                    raise
+                return Report(subject=show(name), findings=(Finding.error("layout-file", path, error.reason),))
+            files, blobs = ArchiveFiles(tar), ArchiveBlobs(tar)
         return verify_layout(
-            DirectoryFiles(path),
-            DirectoryBlobs(path),
+            files,
+            blobs,
             subject=name,
             where=path,
             tag=tag,
@@ -77,7 +93,6 @@ def verify(
             fast=fast,
             jobs=jobs,
         )
-    raise LayoutError(path, "is not an image layout directory")
 
 
 def verify_image(
@@ -118,8 +133,9 @@ def verify_layout(
     found = check_files(kinds)
     check.add(limited(found if whole else (one for one in found if one.severity == "error"), "blobs"))
     if kinds.get("oci-layout") == "file":
-        check.add(_marker(files))
-    raw = _index(files, check) if kinds.get("index.json") == "file" else None
+        marker = _file(files, "oci-layout", MAX_HEADER, check)
+        check.add(_marker(marker) if marker is not None else ())
+    raw = _file(files, "index.json", MAX_MANIFEST, check) if kinds.get("index.json") == "file" else None
     index = check.index_json(raw) if raw is not None else None
     if whole:
         targets = entries(index, "index.json") if index is not None else []
@@ -127,7 +143,7 @@ def verify_layout(
     elif raw is None:
         targets = []  # told of above: there is no index to look the name up in
     else:
-        targets = _chosen(index, raw, blobs, where, tag, digest)
+        targets = _chosen(index, raw, blobs, where, tag, digest, platform)
     for target in targets:
         check.entry(target)
     spare = _spare(blobs, check.reached) if whole else []
@@ -137,33 +153,26 @@ def verify_layout(
 # The layout's own files
 
 
-def _marker(files: LayoutFiles) -> Iterator[Finding]:
+def _file(files: LayoutFiles, name: str, limit: int, check: DocumentCheck) -> bytes | None:
+    """One of the layout's own files; None where it can't be read, which is told of."""
     try:
-        raw = files.read("oci-layout", MAX_HEADER)
-    except OSError as error:
-        yield Finding.error("unreadable", "oci-layout", f"can't be read: {error.strerror or error}")
-        return
-    if len(raw) > MAX_HEADER:
-        yield Finding.error("too-large", "oci-layout", f"is larger than {MAX_HEADER} bytes, so it was not read")
-        return
-    loaded = load_json(raw)
-    for code, message in loaded.faults:
-        yield Finding.error(code, "oci-layout", message)
-    if loaded.value is not None or not loaded.faults:
-        yield from check_marker(loaded.value)
-
-
-def _index(files: LayoutFiles, check: DocumentCheck) -> bytes | None:
-    try:
-        raw = files.read("index.json", MAX_MANIFEST)
-    except OSError as error:
-        check.add([Finding.error("unreadable", "index.json", f"can't be read: {error.strerror or error}")])
+        raw = files.read(name, limit)
+    except (OSError, OciError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        check.add([Finding.error("unreadable", name, f"can't be read: {reason}; see to its permissions")])
         return None
-    if len(raw) > MAX_MANIFEST:
-        message = f"is larger than {MAX_MANIFEST} bytes, so it was not read"
-        check.add([Finding.error("too-large", "index.json", message)])
+    if len(raw) > limit:
+        check.add([Finding.error("too-large", name, f"is larger than {limit} bytes, so it was not read")])
         return None
     return raw
+
+
+def _marker(raw: bytes) -> Iterator[Finding]:
+    loaded = load_json(raw)
+    for code, message in loaded.faults:
+        yield Finding.error(code, "oci-layout", f"{message}; have it written anew")
+    if loaded.value is not None or not loaded.faults:
+        yield from check_marker(loaded.value)
 
 
 def _tags(targets: list[Target]) -> Iterator[Finding]:
@@ -191,9 +200,16 @@ def _chosen(
     where: str,
     tag: str | None,
     digest: Digest | None,
+    platform: Platform | None,
 ) -> list[Target]:
-    """The entry of index.json that a tag or a digest means; a digest may also name a document deeper down."""
+    """The entry of index.json that a tag or a digest means; a digest may also name a document deeper down.
+
+    A tag that stands at the images of several platforms means the fitting one, or without a platform all of them.
+    """
     targets = entries(index, "index.json") if index is not None else []
+    named = [one for one in targets if tag is not None and one.annotations.get(REF_NAME) == tag]
+    if digest is None and len(named) > 1 and all(one.platform is not None for one in named):
+        return named if platform is None else [pick(named, platform, f"{where}:{tag}")]
     try:
         # The rules for choosing are those of every other command, as long as index.json can be read by them.
         chosen = resolve(parse_index(raw).model, blobs, where=where, name=tag, digest=digest)

@@ -9,14 +9,17 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from oci.errors import InvalidDigest, show
 from oci.layout.finding import Finding
 from oci.spec.digest import Digest
 from oci.streams.atomic import TEMPORARY
 
-__all__ = ["DirectoryFiles", "FileKind", "LayoutFiles", "check_files", "check_marker"]
+if TYPE_CHECKING:
+    from oci.layout.tar_files import TarFiles
+
+__all__ = ["ArchiveFiles", "DirectoryFiles", "FileKind", "LayoutFiles", "check_files", "check_marker"]
 
 FileKind = Literal["file", "dir", "other"]
 
@@ -33,7 +36,7 @@ class LayoutFiles(Protocol):
         ...
 
     def read(self, path: str, limit: int) -> bytes:
-        """Read a small file, at most `limit` + 1 bytes of it; FileNotFoundError or another OSError if it can't be."""
+        """Read a small file, at most `limit` + 1 bytes of it; an OSError or OciError if it can't be."""
         ...
 
 
@@ -63,6 +66,33 @@ class DirectoryFiles:
                 return file.read(limit + 1)
         finally:
             os.close(fd)
+
+
+class ArchiveFiles:
+    """The files of a layout that is one tar file; its folders are those that the names of its members imply."""
+
+    def __init__(self, tar: TarFiles) -> None:
+        self._tar = tar
+
+    def paths(self) -> Iterator[tuple[str, FileKind]]:
+        found: dict[str, FileKind] = {"blobs": "dir"}
+        for name in self._tar:
+            parts = name.split("/")
+            # What lies deeper than blobs are is told of by its folder.
+            deep = 3 if parts[0] == "blobs" else 1
+            found["/".join(parts[:deep])] = "dir" if len(parts) > deep else "file" if name in self._tar else "other"
+            if len(parts) == 3 and deep == 3:
+                found["/".join(parts[:2])] = "dir"
+        yield from sorted(found.items())
+
+    def read(self, path: str, limit: int) -> bytes:
+        taken = bytearray()
+        with self._tar.open(path) as chunks:
+            for chunk in chunks:
+                taken += chunk
+                if len(taken) > limit:
+                    break
+        return bytes(taken[: limit + 1])
 
 
 def _listed(path: str) -> list[tuple[str, FileKind]]:
