@@ -7,6 +7,7 @@ others would read differently is refused rather than guessed:
 - Directories, symlinks, devices and FIFOs have no data, whatever their size field says (Go, libarchive).
 - A hard link with a size: GNU tar and Go say no data follows, pax says data does. It has none if the next block is one
   they could go on with (a valid header, a zero block, the end); otherwise, where they fail, the data is its content.
+  With a pax header of its own, where bsdtar and GNU tar may see data in that next header, it is refused.
 - A file whose name ends with "/" is a directory (V7); with data it is refused, since Go and GNU tar skip differently.
 - The pax `size` says how much is stored and skipped, never the header's beside it (CVE-2025-62518).
 - Global headers count for what describes a file; a global `path`, `linkpath`, `size` or sparse map is refused.
@@ -424,9 +425,14 @@ class TarReader:
             return self._end
         if sparse_records:
             raise TarError(offset, "a sparse map for something that is no file")
-        if kind == HARDLINK and stored and not self._member_follows(entry.data_offset):
-            self._end = entry.data_offset + stored
-            return self._end
+        if kind == HARDLINK and stored:
+            if not self._member_follows(entry.data_offset):
+                self._end = entry.data_offset + stored
+                return self._end
+            if extensions is not None and extensions.records is not None:
+                raise TarError(
+                    offset, f"the hard link {show(entry.name)!r} has a size, and a header where its data goes"
+                )
         entry.size = entry.stored_size = 0
         self._end = entry.data_offset
         if kind in (SYMLINK, HARDLINK):

@@ -44,8 +44,13 @@ def encode(entry: Entry) -> bytes:
     can hold (a NUL in a name); LimitExceeded for extended attributes that no reader would take.
     """
     name, linkname, kind = entry.name, entry.linkname, entry.kind
+    flag = _FLAGS.get(kind)
+    if flag is None:
+        raise ValueError(f"{kind!r} is not a kind of member")
     if kind == DIR:
         name = name + b"/" if name else b"./"
+    if not name or b"\0" in name or b"\0" in linkname:
+        raise ValueError(f"no name of a member: {name!r} → {linkname!r}")
     size = entry.size if kind == FILE else 0
     seconds, fraction = divmod(entry.mtime_ns, _BILLION)
     if (
@@ -55,9 +60,9 @@ def encode(entry: Entry) -> bytes:
         or not linkname.isascii()
         or fraction
         or not 0 <= seconds <= _MAX_LONG_NUMBER
-        or size > _MAX_LONG_NUMBER
-        or entry.uid > _MAX_NUMBER
-        or entry.gid > _MAX_NUMBER
+        or not 0 <= size <= _MAX_LONG_NUMBER
+        or not 0 <= entry.uid <= _MAX_NUMBER
+        or not 0 <= entry.gid <= _MAX_NUMBER
         or entry.xattrs
         or entry.uname
         or entry.gname
@@ -65,22 +70,15 @@ def encode(entry: Entry) -> bytes:
         or entry.devminor
     ):
         return _encode_extended(entry, name, size)
-    _check(name, linkname)
     return _header(
         name,
         b"%07o\0%07o\0%07o\0" % (entry.mode & 0o7777, entry.uid, entry.gid),
         b"%011o\0" % size if size else _ZERO12,
         b"%011o\0" % seconds,
-        _FLAGS[kind],
+        flag,
         linkname,
         _PLAIN_TAIL,
     )
-
-
-def _check(*names: bytes) -> None:
-    for name in names:
-        if b"\0" in name:
-            raise ValueError(f"a name with a NUL byte: {name!r}")
 
 
 def _header(
@@ -94,7 +92,6 @@ def _header(
 def _encode_extended(entry: Entry, name: bytes, size: int) -> bytes:
     """The header of a member that needs more than the plain fields, with a pax header before it where that must be."""
     linkname = entry.linkname
-    _check(name, linkname, entry.uname, entry.gname)
     records: dict[bytes, bytes] = {}
     prefix, field = split(name)
     if not field or not _is_plain(name):
@@ -104,6 +101,8 @@ def _encode_extended(entry: Entry, name: bytes, size: int) -> bytes:
         records[b"linkpath"] = linkname
     names = []
     for key, value in ((b"uname", entry.uname), (b"gname", entry.gname)):
+        if b"\0" in value:
+            raise ValueError(f"a name with a NUL byte: {value!r}")
         if len(value) > 31 or not _is_plain(value):
             records[key] = value
         names.append(value[:31].ljust(32, b"\0"))
