@@ -83,19 +83,19 @@ def apply(records: Records, entry: Entry, offset: int) -> Records:
 
 
 def _set_name(entry: Entry, value: bytes, offset: int) -> None:
-    entry.name = _string("path", value, offset)
+    entry.name = string(value, "path", offset)
 
 
 def _set_linkname(entry: Entry, value: bytes, offset: int) -> None:
-    entry.linkname = _string("linkpath", value, offset)
+    entry.linkname = string(value, "linkpath", offset)
 
 
 def _set_uname(entry: Entry, value: bytes, offset: int) -> None:
-    entry.uname = _string("uname", value, offset)
+    entry.uname = string(value, "uname", offset)
 
 
 def _set_gname(entry: Entry, value: bytes, offset: int) -> None:
-    entry.gname = _string("gname", value, offset)
+    entry.gname = string(value, "gname", offset)
 
 
 def _set_size(entry: Entry, value: bytes, offset: int) -> None:
@@ -136,7 +136,8 @@ _SETTERS: dict[bytes, Callable[[Entry, bytes, int], None]] = {
 }
 
 
-def _string(key: str, value: bytes, offset: int) -> bytes:
+def string(value: bytes, key: str, offset: int) -> bytes:
+    """A value that may hold anything but NUL bytes."""
     if b"\0" in value:  # readers written in C would see a shorter one
         raise TarError(offset, f"the pax record {key} contains a NUL byte")
     return value

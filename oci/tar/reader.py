@@ -42,7 +42,7 @@ from oci.tar.fields import (
     number,
     text,
 )
-from oci.tar.pax import SPARSE, SPARSE_PIECES, Records, apply, parse_records
+from oci.tar.pax import SPARSE, SPARSE_PIECES, Records, apply, parse_records, string
 
 MIB = 1 << 20
 MAX_EXTENSION = MIB  # a pax header or GNU long name; Go's archive/tar has the same limit
@@ -458,9 +458,12 @@ class TarReader:
         sparse.from_blocks(prefix[41:137], self._max_extents, offset, extents)
         more = prefix[137]
         while more:
+            filled = len(extents)
             block = self._take(BLOCK_SIZE)
             sparse.from_blocks(block[:504], self._max_extents, offset, extents)
             more = block[504]
+            if len(extents) == filled:
+                raise TarError(offset, "a sparse map with an empty block, which could go on for ever")
         entry.size = number(prefix[138:150], "real size", offset)
         self._set_sparse(entry, extents, stored)
 
@@ -477,7 +480,7 @@ class TarReader:
         entry.size = sparse.real_size(records, offset)
         name = records.get(b"GNU.sparse.name")
         if name:
-            entry.name = name
+            entry.name = string(name, "GNU.sparse.name", offset)
         self._set_sparse(entry, extents, stored)
 
     def _set_sparse(self, entry: Entry, extents: list[tuple[int, int]], stored: int) -> None:
