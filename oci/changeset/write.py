@@ -12,26 +12,28 @@ from oci.errors import UnsafeEntry
 from oci.tar.entry import Entry
 from oci.tar.writer import END, encode
 
-__all__ = ["Written", "write_layer"]
+__all__ = ["Totals", "write_layer"]
 
 BATCH = 1 << 20
 _PADDING = [bytes(-size % 512) for size in range(512)]
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class Totals:
     """What went into a layer: how many entries, and the latest modification time among them (None without entries)."""
 
     entries: int
     newest_ns: int | None
 
 
-def write_layer(entries: Iterable[tuple[Entry, Iterable[bytes]]], write: Callable[[bytes], object]) -> Written:
+def write_layer(
+    entries: Iterable[tuple[Entry, Iterable[bytes | memoryview]]], write: Callable[[bytes], object]
+) -> Totals:
     """Encode all entries and the end of the archive into `write`; the caller finishes what is behind it.
 
     Small entries are joined (one call for each would cost more than copying them); large data goes through as it comes.
     """
-    pending: list[bytes] = []
+    pending: list[bytes | memoryview] = []
     length = count = 0
     newest: int | None = None
     for entry, data in entries:
@@ -58,4 +60,4 @@ def write_layer(entries: Iterable[tuple[Entry, Iterable[bytes]]], write: Callabl
             raise UnsafeEntry(entry.name, f"has {size} bytes of data where its header says {entry.size}")
     pending.append(END)
     write(b"".join(pending))
-    return Written(entries=count, newest_ns=newest)
+    return Totals(entries=count, newest_ns=newest)

@@ -6,8 +6,6 @@ new documents (edit.py, builder.py).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from oci.errors import InvalidDocument
 from oci.image.layer import Layer
 from oci.layout.blobs import BlobReader
@@ -20,12 +18,12 @@ from oci.spec.document import Document, parse_config
 from oci.spec.index import Index
 from oci.spec.manifest import Manifest
 from oci.spec.platform import Platform
+from oci.spec.record import Record
 
 __all__ = ["Image"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Image:
+class Image(Record):
     """One image, its documents verified and understood; its layers are verified as they are read."""
 
     descriptor: Descriptor

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from oci.errors import InvalidDocument
 from oci.layout.blobs import BlobReader
 from oci.spec import media_types
 from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
-from oci.streams.layer_reader import LayerReader, open_layer
+from oci.spec.record import Record
+
+if TYPE_CHECKING:
+    from oci.streams.layer_reader import LayerReader
 
 __all__ = ["Layer"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
+class Layer(Record):
     """A layer that can be read; `diff_id` None means that nobody says what the uncompressed bytes should be."""
 
     descriptor: Descriptor
@@ -34,6 +36,8 @@ class Layer:
 
         Iterating raises SizeMismatch, DigestMismatch, DiffIdMismatch or CorruptStream no later than at the end.
         """
+        from oci.streams.layer_reader import open_layer  # codecs and threads: not for who only looks at documents
+
         descriptor = self.descriptor
         if not media_types.is_layer(descriptor.media_type):
             raise InvalidDocument(
