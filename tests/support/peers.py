@@ -1,0 +1,35 @@
+"""Programs run as programs: the tools that people have, and ours beside them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def need(*programs: str) -> None:
+    """Skip the test, naming what is missing."""
+    missing = [name for name in programs if shutil.which(name) is None]
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+
+
+def peer(*command: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
+    """Run a program that has to succeed; what it prints on stdout."""
+    words = [str(word) for word in command]
+    environ = {**os.environ, **(env or {})}
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=cwd, env=environ)
+    assert done.returncode == 0, f"{' '.join(words)}: {done.stderr}"
+    return done.stdout
+
+
+def ocikit(*arguments: object, env: dict[str, str] | None = None) -> str:
+    """Run our command as a program of its own, which has to succeed; what it prints on stdout."""
+    environ = {"PYTHONPATH": str(ROOT), **(env or {})}
+    return peer(sys.executable, "-m", "oci", *arguments, env=environ)
