@@ -85,16 +85,17 @@ def _lock(locks: ExitStack, root: str) -> None:
 def reachable(layout: Layout) -> set[Digest]:
     """Give the digests that index.json leads to, stored or not; LayoutError when a document can't be read."""
     found: set[Digest] = set()
-    pending = list(layout.index().model.manifests)
-    if (subject := layout.index().model.subject) is not None:
-        pending.append(subject)
+    looked_at: set[tuple[Digest, str]] = set()  # one digest may be named with several media types
+    index = layout.index().model
+    pending = [*index.manifests, *((index.subject,) if index.subject is not None else ())]
     try:
         while pending:
             entry = pending.pop()
-            if entry.digest in found:
+            if (entry.digest, entry.media_type) in looked_at:
                 continue
             for descriptor in walk(layout.blobs, entry, subjects=True):
                 found.add(descriptor.digest)
+                looked_at.add((descriptor.digest, descriptor.media_type))
                 if not _is_known(descriptor) and layout.blobs.has(descriptor.digest):
                     pending += _looks_like_descriptors(layout, descriptor)
     except OciError as error:

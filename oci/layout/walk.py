@@ -36,11 +36,12 @@ def children(model: Manifest | Index) -> tuple[Descriptor, ...]:
 def walk(blobs: BlobReader, descriptor: Descriptor, *, subjects: bool = False) -> Iterator[Descriptor]:
     """Give every descriptor reachable from one, each digest once, children first, the given one last.
 
+    (Twice only for a digest that stands at one place for a document and at another for a blob: it is both.)
     With `subjects`, the documents that `subject` fields name are followed too, where they are stored. A document that
     is stored but can't be read raises; LimitExceeded past MAX_DEPTH levels or MAX_DESCRIPTORS.
     """
     # A stack of its own instead of recursion: depth is then a number to check, not the interpreter's limit.
-    seen = {descriptor.digest}
+    seen = {(descriptor.digest, is_document(descriptor))}
     stack = [(descriptor, _below(blobs, descriptor, subjects))]
     while stack:
         parent, pending = stack[-1]
@@ -48,8 +49,8 @@ def walk(blobs: BlobReader, descriptor: Descriptor, *, subjects: bool = False) -
         if child is None:
             stack.pop()
             yield parent
-        elif child.digest not in seen:
-            seen.add(child.digest)
+        elif (key := (child.digest, is_document(child))) not in seen:
+            seen.add(key)
             if len(seen) > MAX_DESCRIPTORS:
                 raise LimitExceeded(f"descriptors below {descriptor.digest}", MAX_DESCRIPTORS)
             if len(stack) >= MAX_DEPTH:
