@@ -12,12 +12,13 @@ from collections.abc import Iterable, Iterator
 import zstandard
 
 from oci.errors import CorruptStream, LimitExceeded
+from oci.streams.compression import ENDS_EARLY, GARBAGE, NO_MAGIC
 
 __all__ = ["MAX_WINDOW", "inflate"]
 
 MAX_WINDOW = 128 << 20  # RFC 8878 section 3.1.1.1.2 recommends at least 8 MiB; `zstd` itself refuses more than 128 MiB
 BLOCK = 128 << 10  # the most one block can hold
-BLOCKS_AT_ONCE = 8  # 1 MiB of output for one call, one release of the GIL
+BLOCKS_AT_ONCE = 4  # 512 KiB of output for one call, one release of the GIL
 
 _FRAME = 0xFD2FB528
 _SKIPPABLE = 0x184D2A50  # … 0x184D2A5F
@@ -65,7 +66,11 @@ class _Input:
     def need(self, count: int) -> None:
         if not self.has(count):
             end = self._base + len(self._buffer)
-            raise CorruptStream("zstd", end, "the stream ends early")
+            raise CorruptStream("zstd", end, ENDS_EARLY)
+
+    def rest(self) -> bytes:
+        """What the buffer holds; all that follows, after `has` said no."""
+        return self._buffer[self.position :]
 
     def number(self, at: int, size: int) -> int:
         """Read a little-endian number `at` bytes ahead."""
@@ -79,15 +84,16 @@ def inflate(chunks: Iterable[bytes]) -> Iterator[bytes]:
     library = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
     count = 0
     while not source.at_end() or not count:
-        source.need(4)
+        whole = source.has(4)
         magic = source.number(0, 4)
         if magic == _FRAME:
             yield from _frame(source, library)
         elif magic & 0xFFFFFFF0 == _SKIPPABLE:
             _skip(source)
+        elif not whole and _FRAME.to_bytes(4, "little").startswith(source.rest()):
+            source.need(4)
         else:
-            reason = "garbage behind the end of the data" if count else "it doesn't start as such a stream must"
-            raise CorruptStream("zstd", source.offset, reason)
+            raise CorruptStream("zstd", source.offset, GARBAGE if count else NO_MAGIC)
         count += 1
 
 
@@ -118,11 +124,11 @@ def _frame(source: _Input, library: zstandard.ZstdDecompressor) -> Iterator[byte
         pending.append(source.take(3 + stored + (4 if last and checksum else 0)))
         blocks += 1
         if last or blocks == BLOCKS_AT_ONCE:
-            data = pending[0] if len(pending) == 1 else b"".join(pending)
             try:
-                out = decoder.decompress(data)
+                out = decoder.decompress(b"".join(pending))
             except zstandard.ZstdError as error:
-                raise CorruptStream("zstd", start, str(error)) from None
+                reason = str(error).removeprefix("zstd decompressor error: ")
+                raise CorruptStream("zstd", start, reason) from None
             if out:
                 yield out
             start = source.offset

@@ -9,6 +9,7 @@ level, never on the number of threads or on timing.
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -40,7 +41,7 @@ class _Job:
     def __init__(self, block: memoryview, before: memoryview) -> None:
         self.block = block
         self.before = before
-        self.piece: bytes | memoryview = b""
+        self.piece = b""
         self.crc = 0
         self.error: BaseException | None = None
         self.done = threading.Lock()
@@ -64,17 +65,19 @@ class LayerWriter:
         self._sink = sink
         self._encoder: Encoder = encoder(compression, level, threads)
         self._tar = hashlib.sha256()
-        self._blob = hashlib.sha256()
+        self._blob = self._tar if compression == "none" else hashlib.sha256()
         self._tar_size = 0
         self._size = 0
         self._block = memoryview(bytearray(BLOCK))
         self._fill = 0
+        self._spare: list[memoryview] = []  # blocks to use again: fresh memory costs a page fault every 4 KiB
+        self._last: memoryview | None = None  # the block collected last; the next one may still need its end
         self._before = memoryview(b"")
         self._pending: deque[_Job] = deque()
         workers = threads if self._encoder.parallel else 1
         self._depth = workers + 2
         self._work: SimpleQueue[_Job | None] = SimpleQueue()
-        self._hashes: SimpleQueue[_Job | bytes | memoryview | None] = SimpleQueue()
+        self._hashes: SimpleQueue[_Job | bytes | None] = SimpleQueue()
         self._threads = [
             threading.Thread(target=self._compress, name="ocikit-compress", daemon=True) for _ in range(workers)
         ]
@@ -119,12 +122,33 @@ class LayerWriter:
             step = BLOCK - self._fill
             self._block[self._fill :] = view[taken : taken + step]
             taken += step
-            self._submit(self._block)
-            self._block = memoryview(bytearray(BLOCK))
-            self._fill = 0
-        self._fill = size - taken
-        self._block[: self._fill] = view[taken:]
+            self._next_block()
+        end = self._fill + size - taken
+        self._block[self._fill : end] = view[taken:]
+        self._fill = end
         return size
+
+    def write_from(self, descriptor: int, size: int) -> int:
+        """Take up to `size` tar bytes by reading them from a descriptor, without a copy on the way.
+
+        Gives how many there were: fewer than `size` only where the file ends.
+        """
+        taken = 0
+        while taken < size:
+            step = min(size - taken, BLOCK - self._fill)
+            got = os.readv(descriptor, [self._block[self._fill : self._fill + step]])
+            if not got:
+                break
+            taken += got
+            self._fill += got
+            if self._fill == BLOCK:
+                self._next_block()
+        return taken
+
+    def _next_block(self) -> None:
+        self._submit(self._block)
+        self._block = self._spare.pop() if self._spare else memoryview(bytearray(BLOCK))
+        self._fill = 0
 
     def _submit(self, block: memoryview) -> None:
         job = _Job(block, self._before)
@@ -144,12 +168,16 @@ class LayerWriter:
             raise job.error
         self._encoder.joined(job.crc, len(job.block))
         self._emit(job.piece)
+        if self._last is not None:
+            self._spare.append(self._last)
+        self._last = job.block
 
-    def _emit(self, piece: bytes | memoryview) -> None:
+    def _emit(self, piece: bytes) -> None:
         if piece:
             self._size += len(piece)
-            self._hashes.put(piece)
-            self._sink(piece)  # type: ignore[arg-type]
+            if self._blob is not self._tar:
+                self._hashes.put(piece)
+            self._sink(piece)
 
     def finish(self) -> LayerSummary:
         """Write out what is left; give digests and sizes. The writer can't be used afterwards."""
