@@ -18,7 +18,7 @@ from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
 from oci.spec.platform import Platform
 
-__all__ = ["Loaded", "Target", "descriptor_fault", "load_json", "read_target"]
+__all__ = ["Loaded", "Target", "descriptor_fault", "load_json", "read_digest", "read_platform", "read_target"]
 
 
 @dataclass(slots=True)

@@ -12,19 +12,19 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Any
 
 from oci.errors import LayoutError, NotFound, OciError, RefNotFound, show
 from oci.image.findings import Report
-from oci.image.lenient import Target, load_json
+from oci.image.lenient import Target, load_json, read_digest
 from oci.image.verify_blob import BlobFacts, check_blob, unreadable
 from oci.image.verify_documents import BlobJob, DocumentCheck, altered, entries, pick
 from oci.layout.directory import DirectoryBlobs
 from oci.layout.finding import Finding, limited
 from oci.layout.refs import resolve
-from oci.layout.rules import ArchiveFiles, DirectoryFiles, LayoutFiles, check_files, check_marker
+from oci.layout.rules import ArchiveFiles, DirectoryFiles, FileKind, LayoutFiles, check_files, check_marker
 from oci.spec import media_types
 from oci.spec.annotations import REF_NAME, is_ref_name
 from oci.spec.descriptor import Descriptor
@@ -38,12 +38,6 @@ if TYPE_CHECKING:
     from oci.layout.blobs import BlobReader
 
 __all__ = ["verify", "verify_image", "verify_layout"]
-
-
-class ListedBlobs(Protocol):
-    """The part of a layout's blob store that tells what is there."""
-
-    def digests(self) -> Iterator[Digest]: ...
 
 
 def verify(
@@ -125,11 +119,14 @@ def verify_layout(
     """Check a layout whose files and blobs are reached through these; `where` names it in errors."""
     check = DocumentCheck(blobs, platform=platform)
     whole = tag is None and digest is None
-    kinds = {}
+    kinds: dict[str, FileKind] = {}
     try:
-        kinds = dict(files.paths())
+        for path, kind in files.paths():
+            kinds[path] = kind
     except OSError as error:
-        check.add([Finding.error("unreadable", "blobs", f"the layout can't be listed: {error.strerror or error}")])
+        check.add([Finding.error("unreadable", where, f"can't be listed: {error.strerror or error}")])
+        if not kinds:
+            return Report(subject=show(subject), findings=tuple(check.findings()))
     found = check_files(kinds)
     check.add(limited(found if whole else (one for one in found if one.severity == "error"), "blobs"))
     if kinds.get("oci-layout") == "file":
@@ -146,7 +143,7 @@ def verify_layout(
         targets = _chosen(index, raw, blobs, where, tag, digest, platform)
     for target in targets:
         check.entry(target)
-    spare = _spare(blobs, check.reached) if whole else []
+    spare = _spare(kinds, blobs, check.reached) if whole else ()
     return _finish(check, blobs, subject=subject, fast=fast, jobs=jobs, spare=spare)
 
 
@@ -235,21 +232,19 @@ def _unfound(targets: list[Target], where: str, tag: str | None, digest: Digest 
 # Blobs
 
 
-def _spare(blobs: BlobReader, reached: set[Digest]) -> list[BlobJob]:
+def _spare(kinds: Mapping[str, FileKind], blobs: BlobReader, reached: set[Digest]) -> Iterator[BlobJob]:
     """Jobs for the blobs that nothing refers to: their content must fit their name all the same."""
-    listed: Iterable[Digest] = blobs.digests() if hasattr(blobs, "digests") else ()
-    spare = []
-    try:
-        for digest in listed:
-            if digest not in reached:
-                where = f"blobs/{digest.algorithm}/{digest.encoded}"
-                job = BlobJob(digest=digest, where=where, size=blobs.size(digest) or 0)
-                message = "nothing in the layout refers to it; gc removes it"
-                job.findings.append(Finding.warning("unreferenced-blob", where, message))
-                spare.append(job)
-    except OSError:
-        pass  # told of already, when the layout's files were listed
-    return spare
+    for where, kind in kinds.items():
+        parts = where.split("/")
+        digest = read_digest(":".join(parts[1:])) if kind == "file" and len(parts) == 3 else None
+        if digest is None or digest in reached:
+            continue
+        message = "nothing that ocikit understands in this layout refers to it; gc may remove it"
+        job = BlobJob(digest=digest, where=where, size=0)
+        job.findings.append(Finding.warning("unreferenced-blob", where, message))
+        with suppress(OSError, OciError):  # told of when it is read
+            job.size = blobs.size(digest) or 0
+        yield job
 
 
 def _finish(

@@ -100,7 +100,10 @@ def _listed(path: str) -> list[tuple[str, FileKind]]:
     found: list[tuple[str, FileKind]] = []
     with os.scandir(path) as entries:
         for entry in entries:
-            kind: FileKind = "dir" if entry.is_dir() else "file" if entry.is_file() else "other"
+            try:
+                kind: FileKind = "dir" if entry.is_dir() else "file" if entry.is_file() else "other"
+            except OSError:  # links in a circle
+                kind = "other"
             found.append((entry.name, kind))
     return sorted(found)
 
