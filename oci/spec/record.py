@@ -1,9 +1,9 @@
 """`Record`: frozen, slotted, keyword-only values, as `dataclasses` makes them but without its price at start-up.
 
-Importing `dataclasses` (it needs `inspect`) and generating code for the fifteen values of this room took three quarters
-of the room's import time. A Record is declared like a dataclass, type checkers know it as one (PEP 681), and
-`dataclasses.replace`, `fields` and `asdict` work on it: the table they need is made when they ask for it. The method
-`replace` does the same without that import.
+Importing `dataclasses` (it needs `inspect`) and generating code for the fifteen values of this room took most of the
+room's import time (docs/adr/0003-records.md). A Record is declared like a dataclass, type checkers know it as one (PEP
+681), and `dataclasses.replace`, `fields` and `asdict` work on it: the table they need is made when they ask for it. The
+method `replace` does the same without that import.
 """
 
 from __future__ import annotations
