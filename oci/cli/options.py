@@ -39,7 +39,7 @@ Created = Annotated[
     typer.Option(
         "--created",
         metavar="TIME",
-        help="RFC 3339 time to write as created; default: SOURCE_DATE_EPOCH, else none.",
+        help="When it was made, RFC 3339; default: SOURCE_DATE_EPOCH, else the newest of the new files' times.",
         show_default=False,
     ),
 ]

@@ -12,6 +12,7 @@ import pytest
 
 from oci.cli.entry import main
 from tests.support.commands import PROGRAM, ROOT, Result, Run
+from tests.support.images import OCI_INDEX, LayoutMaker, index, tar_layer
 
 
 @pytest.fixture(autouse=True)
@@ -82,3 +83,18 @@ def app_tree(here: Path) -> Path:
     (tree / "etc" / "motd").write_text("welcome\n")
     (tree / "usr" / "bin" / "hi").symlink_to("hello")
     return tree
+
+
+@pytest.fixture
+def images(here: Path) -> Path:
+    """A layout `images` with a small image `v1`, and an index `multi` of amd64 and arm64 images."""
+    maker = LayoutMaker(here / "images")
+    base = tar_layer({"etc/": None, "etc/hostname": b"box\n", "bin": ("symlink", "usr/bin")})
+    top = tar_layer({"etc/": None, "etc/.wh.hostname": b"", "etc/motd": b"welcome\n"})
+    maker.tag("v1", maker.image([base, top]))
+    children = []
+    for architecture in ("amd64", "arm64"):
+        child = maker.image([base], architecture=architecture)
+        children.append(child | {"platform": {"os": "linux", "architecture": architecture}})
+    maker.tag("multi", maker.document(index(children), OCI_INDEX))
+    return maker.finish()

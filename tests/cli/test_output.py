@@ -58,25 +58,40 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_progress_waits_a_second_and_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [0.0]
-    monkeypatch.setattr("oci.cli.progress.time.monotonic", lambda: clock[0])
+def test_progress_shows_how_far_it_is_and_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("oci.cli.progress.PATIENCE", 0)
+    monkeypatch.setattr("oci.cli.progress.EVERY", 0.001)
     stream = Terminal()
     with Progress("copying", stream=stream, quiet=False, environ={"TERM": "xterm"}) as progress:
-        progress(10, 100)
-        assert stream.getvalue() == ""
-        clock[0] = 1.5
         progress(50, 100)
-        assert "copying  [##########..........]  50%  50 B of 100 B  33 B/s" in stream.getvalue()
+        while "50%" not in stream.getvalue():
+            pass
+        assert "copying  [##########..........]  50%  50 B of 100 B  0 s" in stream.getvalue()
     assert stream.getvalue().endswith("\r\x1b[K")
+
+
+def test_progress_waits_a_second_before_it_shows_anything() -> None:
+    stream = Terminal()
+    with Progress("copying", stream=stream, quiet=False, environ={"TERM": "xterm"}) as progress:
+        progress(1, 2)
+    assert stream.getvalue() == ""
+
+
+def test_progress_without_numbers_shows_that_it_lives() -> None:
+    progress = Progress("verifying", stream=Terminal(), quiet=False, environ={})
+    assert progress.line(12.3) == "verifying  12 s"
+    progress(5_000_000)
+    assert progress.line(2.0) == "verifying  5.0 MB  2 s"
 
 
 @pytest.mark.parametrize(
     ("quiet", "term", "terminal"), [(True, "xterm", True), (False, "dumb", True), (False, "xterm", False)]
 )
-def test_progress_is_for_terminals_and_for_those_who_want_it(quiet: bool, term: str, terminal: bool) -> None:
+def test_progress_is_for_terminals_and_for_those_who_want_it(
+    monkeypatch: pytest.MonkeyPatch, quiet: bool, term: str, terminal: bool
+) -> None:
+    monkeypatch.setattr("oci.cli.progress.PATIENCE", 0)
     stream = Terminal() if terminal else io.StringIO()
-    progress = Progress("x", stream=stream, quiet=quiet, environ={"TERM": term})
-    progress._next = 0
-    progress(1, 2)
+    with Progress("x", stream=stream, quiet=quiet, environ={"TERM": term}) as progress:
+        progress(1, 2)
     assert stream.getvalue() == ""

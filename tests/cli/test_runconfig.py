@@ -31,56 +31,24 @@ def test_a_command_that_is_nothing_or_no_array_of_strings_is_wrong_usage(text: s
         runconfig.words("--cmd", text)
 
 
-def test_variables_are_set_in_their_place_and_taken_away_by_a_minus() -> None:
-    wanted, gone = runconfig.pairs("--env", ["B=2", "NEW=x=y", "-C", "EMPTY="])
-    assert runconfig.changed_env(("A=1", "B=1", "C=1"), wanted, gone) == ("A=1", "B=2", "NEW=x=y", "EMPTY=")
+def test_variables_are_set_and_taken_away_by_a_minus() -> None:
+    given = ["B=2", "NEW=x=y", "-C", "EMPTY="]
+    assert runconfig.pairs("--env", given) == {"B": "2", "NEW": "x=y", "C": None, "EMPTY": ""}
 
 
 def test_of_a_variable_set_and_taken_away_the_last_word_counts() -> None:
-    assert runconfig.pairs("--env", ["A=1", "-A"]) == ({}, ["A"])
-    assert runconfig.pairs("--env", ["-A", "A=1"]) == ({"A": "1"}, [])
+    assert runconfig.pairs("--env", ["A=1", "-A"]) == {"A": None}
+    assert runconfig.pairs("--env", ["-A", "A=1"]) == {"A": "1"}
+
+
+def test_ports_and_volumes_are_added_and_taken_away() -> None:
+    assert runconfig.members(["/c", "-/b", "/b", "-80/tcp"]) == {"/c": True, "/b": True, "80/tcp": False}
 
 
 @pytest.mark.parametrize("text", ["A", "=1", "-", ""])
 def test_what_is_neither_set_nor_taken_away_is_wrong_usage(text: str) -> None:
     with pytest.raises(UsageError, match="NAME=VALUE"):
         runconfig.pairs("--label", [text])
-
-
-def test_an_emptied_field_is_absent() -> None:
-    assert runconfig.changed_env(("A=1",), {}, ["A"]) is None
-    assert runconfig.changed_map({"a": "1"}, {}, ["a", "never"]) is None
-    assert runconfig.changed_set(("80/tcp",), [], ["80/tcp"]) is None
-
-
-def test_sets_keep_their_order_and_hold_nothing_twice() -> None:
-    assert runconfig.changed_set(("/b", "/a"), ["/c", "/a"], ["/b"]) == ("/a", "/c")
-    assert runconfig.names(["/c", "-/b", "/b"]) == (["/c", "/b"], [])
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("80", "80/tcp"), ("53/udp", "53/udp"), ("8000-8010", "8000-8010/tcp"), ("36412/sctp", "36412/sctp")],
-)
-def test_ports_are_written_with_their_protocol(text: str, expected: str) -> None:
-    assert runconfig.port(text) == expected
-
-
-@pytest.mark.parametrize("text", ["0", "65536", "http", "80/icmp", "90-80", "", "80/tcp/udp", "-80"])
-def test_what_is_no_port_is_wrong_usage(text: str) -> None:
-    with pytest.raises(UsageError, match="--port"):
-        runconfig.port(text)
-
-
-@pytest.mark.parametrize("text", ["SIGTERM", "TERM", "9", "SIGRTMIN+3"])
-def test_signals_are_kept_as_written(text: str) -> None:
-    assert runconfig.signal(text) == text
-
-
-@pytest.mark.parametrize("text", ["", "sigterm", "SIGTERM ", "999", "-9"])
-def test_what_is_no_signal_is_wrong_usage(text: str) -> None:
-    with pytest.raises(UsageError, match="--stop-signal"):
-        runconfig.signal(text)
 
 
 @pytest.mark.parametrize(

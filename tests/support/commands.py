@@ -36,3 +36,23 @@ class Result:
 
 
 Run = Callable[..., Result]
+
+
+def digests_of(layout: Path) -> dict[str, str]:
+    """Tag → digest of a layout, read without ocikit."""
+    entries = json.loads((layout / "index.json").read_text())["manifests"]
+    name = "org.opencontainers.image.ref.name"
+    return {entry["annotations"][name]: entry["digest"] for entry in entries if name in entry.get("annotations", {})}
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder with its bytes: what a command that fails must leave as it was."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def fits(schema: str, value: Any) -> None:
+    """Fail unless a command's JSON is what `schemas/cli` promises."""
+    from oci.layout.schema import schema_faults
+
+    faults = list(schema_faults(f"cli/{schema}", value))
+    assert not faults, faults

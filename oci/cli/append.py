@@ -1,0 +1,191 @@
+"""`append`: layers from directories and tar files on top of an image, or of nothing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from oci.cli import building, options, sources
+from oci.cli.failures import UsageError
+from oci.cli.session import Session
+from oci.errors import CorruptStream, InvalidInput, OciError, TarError, show
+
+if TYPE_CHECKING:
+    from oci.image.builder import ImageBuilder
+
+_STDIN = "-"
+
+
+def append(
+    context: typer.Context,
+    reference: Annotated[
+        str, typer.Argument(metavar="REF", help="The image to add to, or 'scratch' for nothing.", show_default=False)
+    ],
+    source: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE[:DEST]",
+            help="A directory or a tar file (- is stdin), and where in the image it goes.",
+            show_default=False,
+        ),
+    ],
+    tag: options.Target,
+    owner: Annotated[
+        str,
+        typer.Option(
+            "--owner",
+            metavar="auto|keep|UID:GID",
+            help="auto: root's what belongs to SOURCE's own owner, others as they are; keep: all as they are.",
+        ),
+    ] = "auto",
+    mode: Annotated[
+        str | None,
+        typer.Option("--mode", metavar="MODE", help="As chmod: 0755, or clauses like u=rwX,go=rX.", show_default=False),
+    ] = None,
+    mtime: Annotated[
+        str,
+        typer.Option(
+            "--mtime",
+            metavar="whole|exact|TIME",
+            help="Times of files: whole seconds, to the nanosecond, or one for all (RFC 3339 or seconds since 1970).",
+        ),
+    ] = "whole",
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option("--exclude", metavar="PATTERN", help="Leave out; may be repeated.", show_default=False),
+    ] = None,
+    compression: options.CompressionName = None,
+    created_by: Annotated[
+        str | None,
+        typer.Option("--created-by", metavar="TEXT", help="What the history says of it.", show_default=False),
+    ] = None,
+    comment: Annotated[
+        str | None,
+        typer.Option("--comment", metavar="TEXT", help="A comment for the history.", show_default=False),
+    ] = None,
+    created: options.Created = None,
+    platform: Annotated[
+        str | None,
+        typer.Option(
+            "--platform",
+            metavar="OS/ARCH[/VARIANT]",
+            help="Which image of an index; on scratch, what the image is for (default: linux/amd64).",
+            show_default=False,
+        ),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Add layers from directories and tar files to an image, or to nothing.
+
+    One layer for each SOURCE, in this order, each with its history entry. The same inputs give the same digest on any
+    machine, at any time, under any user: owners are made independent of who calls, nothing says where or when. With
+    SOURCE_DATE_EPOCH no time is later than that. A tar file may be compressed; whiteouts in it are kept.
+
+    \b
+    Example:
+      ocikit append scratch rootfs.tar.zst -t ./images:base
+      ocikit append ./images:base app:/opt/app conf:/etc/app -t ./images:app --owner 0:0
+      tar c site | ocikit append ./images:base -:/srv -t oci-archive:site.tar:v1 --compression zstd
+    """
+    session = Session.of(context)
+    inputs = [_source(text) for text in source]
+    if sum(path == _STDIN for path, _ in inputs) > 1:
+        raise UsageError("- (stdin) can be read once only")
+    target = sources.parse_destination(tag)
+    algorithm, level = options.parse_compression(compression or "gzip")
+    epoch = session.source_date_epoch()
+    settings: dict[str, Any] = {
+        "mode": _mode(mode),
+        "mtime": _mtime(mtime),
+        "exclude": exclude or (),
+        "created_by": created_by,
+        "comment": comment,
+    }
+    who = _owner(owner)
+    builder_settings: dict[str, Any] = {
+        "created": session.created(created),
+        "clamp_mtime": None if epoch is None else epoch * 10**9,
+        "compression": algorithm,
+        "level": level,
+    }
+    if reference == building.SCRATCH:
+        builder_settings["platform"] = options.parse_platform(platform)
+    from oci.image.builder import ImageBuilder
+
+    with building.workplace(session, reference, target, platform) as place, session.progress("appending"):
+        if place.base is not None:
+            building.must_be_for(place.base, platform, reference)
+        builder = ImageBuilder(place.blobs, place.base, **builder_settings)
+        for path, dest in inputs:
+            _add(builder, session, path, dest, who, settings)
+        written = place.finish(builder.finish())
+    sources.say_written(tag, target, written, json=json)
+
+
+def _source(text: str) -> tuple[str, str]:
+    """SOURCE[:DEST]; a path that is there as it stands has no DEST."""
+    path, colon, dest = text.rpartition(":")
+    if not colon or os.path.lexists(text):
+        path, dest = text, ""
+    if path != _STDIN and not os.path.exists(path):
+        raise OciError(f"{show(path)}: no such file or directory")
+    return path, dest
+
+
+def _add(builder: ImageBuilder, session: Session, path: str, dest: str, owner: Any, settings: dict[str, Any]) -> None:
+    if path != _STDIN and os.path.isdir(path):
+        builder.add_directory(
+            path, dest, owner=owner, warn=lambda where, why: session.warn(f"{show(where)}: {why}"), **settings
+        )
+        return
+    ids = owner if isinstance(owner, tuple) else None
+    try:
+        builder.add_tar(_stdin() if path == _STDIN else path, dest, owner=ids, **settings)
+    except (TarError, CorruptStream) as error:
+        raise OciError(f"{show('stdin' if path == _STDIN else path)}: {error}") from error
+
+
+def _stdin() -> Iterator[bytes]:
+    while chunk := sys.stdin.buffer.read(1 << 20):
+        yield chunk
+
+
+def _owner(text: str) -> Any:
+    if text in ("auto", "keep"):
+        return text
+    uid, colon, gid = text.partition(":")
+    if (
+        not (colon and uid.isascii() and uid.isdigit() and gid.isascii() and gid.isdigit())
+        or max(int(uid), int(gid)) >= 2**32 - 1
+    ):
+        raise UsageError(f"--owner {text!r}: expected auto, keep, or two numbers UID:GID")
+    return int(uid), int(gid)
+
+
+def _mode(text: str | None) -> str | None:
+    if text is not None:
+        from oci.changeset.mode import mode_rule
+
+        try:
+            mode_rule(text)
+        except InvalidInput as error:
+            raise UsageError(f"--mode: {error}") from None
+    return text
+
+
+def _mtime(text: str) -> str | int:
+    """whole, exact, seconds since 1970 or RFC 3339 → what the library takes (nanoseconds for a time)."""
+    from oci.spec import rfc3339
+
+    if text in ("whole", "exact"):
+        return text
+    if text.isascii() and text.isdigit():
+        return int(text) * rfc3339.NANOSECONDS
+    try:
+        return rfc3339.parse(text)
+    except ValueError as error:
+        raise UsageError(f"--mtime {text!r}: {error}") from None

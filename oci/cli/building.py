@@ -1,0 +1,102 @@
+"""What `append` and `config` share: the image to begin with, somewhere to write, and the end of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from oci.cli import sources
+from oci.errors import NoMatchingPlatform
+from oci.spec.platform import choose
+
+if TYPE_CHECKING:
+    from oci.cli.session import Session
+    from oci.image.image import Image
+    from oci.layout.blobs import BlobReader, BlobStore
+    from oci.spec.descriptor import Descriptor
+    from oci.transports.base import ImageDestination, ImageSource
+
+SCRATCH = "scratch"
+
+
+class Workplace:
+    """An image's base (None: nothing) and a blob store for what is new, until `finish` puts all of it in its place."""
+
+    def __init__(
+        self,
+        base: Image | None,
+        from_index: bool,
+        source: BlobReader | None,
+        blobs: BlobStore,
+        target: ImageDestination,
+    ) -> None:
+        self.base, self.from_index, self.blobs = base, from_index, blobs
+        self._source, self._target = source, target
+
+    def finish(self, image: Image) -> Descriptor:
+        """Bring the image to its destination: what is new, and what it shares with its base."""
+        from oci.layout.blobs import ChainBlobs
+        from oci.spec import media_types
+        from oci.spec.index import Index
+        from oci.transports.copy import copy
+        from oci.transports.from_layout import IndexSource
+
+        stores = [self.blobs, *([self._source] if self._source is not None else [])]
+        new = IndexSource(
+            ChainBlobs(*stores),
+            Index(manifests=(image.descriptor,), media_type=media_types.INDEX),
+            reference="the new image",
+            where="the new image",
+        )
+        return copy(new, self._target)
+
+
+@contextmanager
+def workplace(session: Session, base: str, target: sources.LocalRef, platform: str | None) -> Iterator[Workplace]:
+    """Open a base (or `scratch`) and a destination. A destination that was made for it goes again on failure."""
+    from oci.transports.names import open_source
+
+    with ExitStack() as stack:
+        source: ImageSource | None = None
+        image, from_index = None, False
+        if base != SCRATCH:
+            source = stack.enter_context(open_source(sources.parse(base), warn=session.warn))
+            image, from_index = _base_image(source, platform)
+        destination = stack.enter_context(sources.open_for_writing(target))
+        yield Workplace(image, from_index, source, stack.enter_context(_store(destination, target)), destination)
+
+
+def _base_image(source: ImageSource, platform: str | None) -> tuple[Image, bool]:
+    from oci.image.image import Image
+    from oci.spec import media_types
+
+    from_index = media_types.is_index(source.resolve(None).media_type)
+    return Image.load(source, source.resolve(sources.wanted_platform(platform))), from_index
+
+
+def must_be_for(image: Image, platform: str | None, reference: str) -> None:
+    """Fail where a single image was asked for by a platform that it isn't for."""
+    if platform is not None and choose(sources.wanted_platform(platform), [image.platform]) is None:
+        raise NoMatchingPlatform(platform, reference, [str(image.platform)])
+
+
+@contextmanager
+def _store(destination: ImageDestination, target: sources.LocalRef) -> Iterator[BlobStore]:
+    """Where new blobs go: the layout itself; for an archive, which is written in one pass, a layout beside it."""
+    from oci.transports.from_layout import LayoutDestination
+
+    if isinstance(destination, LayoutDestination):
+        yield destination.layout.blobs
+        return
+    import os
+    import tempfile
+
+    from oci.layout.layout import Layout
+
+    folder = os.path.dirname(os.path.abspath(target.path))
+    with (
+        tempfile.TemporaryDirectory(prefix=".ocikit-", dir=folder) as scratch,
+        Layout.create(scratch) as layout,
+    ):
+        yield layout.blobs
