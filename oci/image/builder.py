@@ -19,10 +19,10 @@ from oci.changeset.paths import clean
 from oci.changeset.scan import Data, MTime, Owner, Scan
 from oci.changeset.write import write_layer
 from oci.errors import InvalidInput
-from oci.image.edit import edit_annotations, edit_config, time_text
+from oci.image.edit import KEEP, Keep, edit_annotations, edit_config, time_text
 from oci.image.image import Image
 from oci.image.tar_source import open_tar, tar_entries
-from oci.layout.blobs import BlobStore
+from oci.layout.blobs import BlobReader, BlobStore, ChainBlobs
 from oci.spec import media_types
 from oci.spec.config import History, ImageConfig
 from oci.spec.descriptor import Descriptor
@@ -57,9 +57,9 @@ class _Step:
 class ImageBuilder:
     """Collects layers and changes, writes layers at once, and documents on `finish`.
 
-    `blobs` takes what is new; the base's own blobs stay where they are (`Image.blobs` of what `finish` gives must then
-    be chained with the base's: copying is a matter of transports). `created` and `clamp_mtime` are nanoseconds since
-    1970 (or `created` RFC 3339 text); with SOURCE_DATE_EPOCH, both are that. `platform` is the base's, else linux/amd64.
+    `blobs` takes what is new; the base's own blobs stay where they are, and what `finish` gives reads them from there
+    (copying is a matter of transports). `created` and `clamp_mtime` are nanoseconds since 1970 (or `created` RFC 3339
+    text); with SOURCE_DATE_EPOCH, both are that. `platform` is the base's, else linux/amd64.
     """
 
     def __init__(
@@ -201,7 +201,7 @@ class ImageBuilder:
     def configure(
         self,
         *,
-        annotations: Mapping[str, str | None] | None = {},
+        annotations: Mapping[str, str | None] | Keep | None = KEEP,
         created_by: str | None = None,
         comment: str | None = None,
         **changes: Any,
@@ -213,7 +213,7 @@ class ImageBuilder:
         if "created" in changes:
             self._created = time_text(changes.pop("created"))
         config = edit_config(self._config, **changes)
-        if annotations is None or annotations:
+        if annotations is not KEEP:
             self._manifest = edit_annotations(self._manifest or self._blank(), annotations)
         if config != self._config or created_by or comment:
             self._config = config
@@ -238,7 +238,10 @@ class ImageBuilder:
         else:
             document = Document.of(manifest)
         self._blobs.put([document.raw])
-        return Image(descriptor=document.descriptor, manifest=document, config=config, blobs=self._blobs)
+        blobs: BlobReader = self._blobs
+        if self._base is not None and self._base.blobs is not blobs:
+            blobs = ChainBlobs(blobs, self._base.blobs)
+        return Image(descriptor=document.descriptor, manifest=document, config=config, blobs=blobs)
 
     def _config_document(self) -> Document[ImageConfig]:
         base, config = self._base, self._config

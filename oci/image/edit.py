@@ -1,9 +1,9 @@
 """Changing what an image says of itself: pure functions from a config or manifest to a changed one.
 
-image-spec v1.1.1 config.md#properties, manifest.md, annotations.md; besides, the fields that Docker adds. For every value
-KEEP leaves it as it is and None takes it away. Maps and sets (`env`, `labels`, `annotations`, `ports`, `volumes`) are
-updated, not replaced: a value of None (False, for a set) takes that one member away, and None for the whole takes all.
-What isn't named here survives, fields that nobody knows included.
+image-spec v1.1.1 config.md#properties, manifest.md, annotations.md; besides, the fields that Docker adds. For every
+value KEEP leaves it as it is and None takes it away. Maps and sets (`env`, `labels`, `annotations`, `ports`, `volumes`)
+are updated, not replaced: a value of None (False, for a set) takes that one member away, and None for the whole takes
+all. What isn't named here survives, fields that nobody knows included.
 """
 
 from __future__ import annotations

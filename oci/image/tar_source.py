@@ -1,9 +1,9 @@
 """A tar archive somebody made → the entries of a layer, in the archive's order.
 
 What is normalised: names (clean paths, below `dest`), the spelling of headers (ours), names of users and groups (they
-mean something on the archive's machine only: left out), times (whole seconds unless said otherwise), extended attributes
-that speak to one host (ownership.py), sparse files (plain). Owners are the archive's. Whiteouts are checked and kept;
-what AUFS left behind is dropped, and names that a layer can't hold are UnsafeEntry.
+mean something on the archive's machine only: left out), times (whole seconds unless said otherwise), extended
+attributes that speak to one host (ownership.py: left out), sparse files (plain). Owners are the archive's. Whiteouts
+are checked and kept; what AUFS left behind is dropped, and names that a layer can't hold are UnsafeEntry.
 """
 
 from __future__ import annotations
