@@ -47,7 +47,7 @@ from oci.tar.pax import SPARSE, SPARSE_PIECES, Records, apply, parse_records, st
 MIB = 1 << 20
 MAX_EXTENSION = MIB  # a pax header or GNU long name; Go's archive/tar has the same limit
 MAX_EXTENTS = 1 << 18  # pieces of a sparse file: some 30 MB of memory
-MAX_GLOBAL_HEADERS = 64  # between two members
+MAX_HEADERS = 64  # extended headers, global ones and labels in a row; pax needs two, GNU tar three
 JOIN = 128 << 10  # a file up to this size that lies across chunks is put together: one piece, so one write
 _CACHED = 4096  # values kept in each cache of parsed fields
 
@@ -95,12 +95,12 @@ class TarReader:
         *,
         max_extension: int = MAX_EXTENSION,
         max_extents: int = MAX_EXTENTS,
-        max_global_headers: int = MAX_GLOBAL_HEADERS,
+        max_headers: int = MAX_HEADERS,
     ) -> None:
         self._chunks = iter(chunks)
         self._max_extension = max_extension
         self._max_extents = max_extents
-        self._max_global_headers = max_global_headers
+        self._max_headers = max_headers
         self._buffer = b""
         self._view = memoryview(b"")
         self._base = 0  # where in the stream the buffer begins
@@ -223,7 +223,7 @@ class TarReader:
         owners: dict[bytes, tuple[int, int, int]] = {}
         tails: dict[bytes, tuple[bytes, bytes, bytes]] = {}
         extensions: _Extensions | None = None
-        global_headers = 0
+        headers = 0
         while True:
             offset = self._next
             buffer = self._buffer
@@ -265,9 +265,9 @@ class TarReader:
                 raise TarError(offset, "the size field is not a number") from None
 
             if flag in _EXTENSIONS:
-                global_headers += flag == b"g"
-                if global_headers > self._max_global_headers:
-                    raise TarError(offset, f"more than {self._max_global_headers} global headers in a row")
+                headers += 1
+                if headers > self._max_headers:
+                    raise TarError(offset, f"more than {self._max_headers} extended headers in a row")
                 extensions = self._read_extension(flag, size, offset, extensions)
                 continue
             kind = _KINDS.get(flag)
@@ -329,7 +329,7 @@ class TarReader:
             else:
                 end = self._describe(entry, flag, tail_field, prefix, extensions)
                 extensions = None
-            global_headers = 0
+            headers = 0
             self._next = (end + 511) & -512
             yield entry
 
