@@ -99,7 +99,8 @@ def _grammar(raw: bytes, loaded: Loaded, kind: Kind, media_type: str, where: str
             error = descriptor_fault(one, place)
             if error is not None:
                 _add(faults, error.pointer or place, error.reason)
-    if not faults and not loaded.faults:
+    null = _null_list(value, kind)
+    if all(fault.pointer == null for fault in faults) and not loaded.faults:
         try:
             _PARSERS[kind](raw, media_type)
         except InvalidDocument as error:
@@ -110,8 +111,22 @@ def _grammar(raw: bytes, loaded: Loaded, kind: Kind, media_type: str, where: str
     for fault in faults:
         if (fault.pointer, fault.rule) in told or (fault.pointer, "") in told:
             continue
+        if fault.pointer == null:
+            message = "is null where an array must be, if only an empty one (Go writes it so); some tools refuse that"
+            yield Finding.warning("schema", f"{where} {null}", message)
+            continue
         code = "bad-descriptor" if documented and _IN_DESCRIPTOR.match(fault.pointer) else "schema"
         yield Finding.error(code, f"{where} {show(fault.pointer)}" if fault.pointer else where, fault.message)
+
+
+def _null_list(value: Any, kind: Kind) -> str | None:
+    """The place of the required list, if it is null: `umoci init` and others write that, and everybody reads it."""
+    place = {"index": "/manifests", "manifest": "/layers", "config": "/rootfs/diff_ids"}[kind]
+    for name in place[1:].split("/"):
+        if not isinstance(value, dict) or name not in value:
+            return None
+        value = value[name]
+    return place if value is None else None
 
 
 def _add(faults: list[SchemaFault], place: str, reason: str) -> None:
