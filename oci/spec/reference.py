@@ -202,11 +202,22 @@ def _path_tag_digest(text: str, rest: str, what: str) -> tuple[str, str | None, 
     path, colon, tag = rest.partition(":")
     if not path:
         raise InvalidReference(text, f"{what} is missing")
-    if colon and not (is_ref_name(tag) or is_tag(tag)):
+    if colon and not _is_layout_tag(tag):
         raise InvalidReference(
             text, "a tag is letters and digits, with single '-', '.', '_', ':', '@', '+' or '/' between"
         )
     return path, tag if colon else None, digest
+
+
+def _is_layout_tag(tag: str) -> bool:
+    """A `ref.name` by its own grammar, a registry's tag, or a whole image name: tools write all three."""
+    if is_ref_name(tag) or is_tag(tag):
+        return True
+    try:
+        parse_name(tag)
+    except InvalidReference:
+        return False
+    return True
 
 
 def _docker_archive(text: str, rest: str) -> DockerArchiveRef:

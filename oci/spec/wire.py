@@ -143,7 +143,7 @@ class Fields:
     ("any OPTIONAL field MAY also be set to null"); in other documents null is a fault where another type is due.
     """
 
-    __slots__ = ("_left", "document", "null_is_absent", "pointer")
+    __slots__ = ("_all", "_left", "document", "null_is_absent", "pointer")
 
     def __init__(
         self, value: object, *, document: str = "document", pointer: str = "", null_is_absent: bool = False
@@ -151,6 +151,7 @@ class Fields:
         self.document, self.pointer, self.null_is_absent = document, pointer, null_is_absent
         if not isinstance(value, dict):
             raise InvalidDocument(f"expected an object, got {kind(value)}", document=document, pointer=pointer)
+        self._all: Mapping[str, object] = value
         self._left: dict[str, object] = dict(value)
 
     def __contains__(self, name: str) -> bool:
@@ -159,7 +160,7 @@ class Fields:
     def copy(self, document: str | None = None) -> Fields:
         """The same fields, to be read again (as a document of another name)."""
         null = self.null_is_absent
-        return Fields(self._left, document=document or self.document, pointer=self.pointer, null_is_absent=null)
+        return Fields(self._all, document=document or self.document, pointer=self.pointer, null_is_absent=null)
 
     def place(self, name: str) -> str:
         """The JSON pointer of a field."""
@@ -306,7 +307,19 @@ class Fields:
         return tuple(value)
 
     def extra(self) -> Mapping[str, object]:
-        """The fields that no reader has taken, unchanged."""
+        """The fields that no reader has taken, unchanged.
+
+        One that differs from a taken field only in case is refused: Go's decoder takes both for that field, and the
+        later one wins, so the same digest would mean one thing here and another there (as in CVE-2021-41190).
+        """
+        if self._left:
+            taken = {name.casefold(): name for name in self._all if name not in self._left}
+            for name in self._left:
+                other = taken.get(name.casefold())
+                if other is not None:
+                    raise self.fault(
+                        name, f"differs from {other!r} only in case; other tools would read it as that field"
+                    )
         return self._left
 
 

@@ -233,6 +233,26 @@ def test_document_that_is_a_manifest_and_an_index_is_refused_cve_2021_41190() ->
 
 
 @pytest.mark.parametrize(
+    ("parse", "value", "pointer"),
+    [
+        (parse_manifest, {**MANIFEST, "Layers": []}, "/Layers"),
+        (parse_manifest, {"CONFIG": {}, **MANIFEST}, "/CONFIG"),
+        (parse_manifest, {**MANIFEST, "layerſ": []}, "/layerſ"),  # Go folds the long s too
+        (parse_manifest, {**MANIFEST, "config": {**CONFIG, "Digest": DIGEST}}, "/config/Digest"),
+        (parse_index, {**INDEX, "Manifests": []}, "/Manifests"),
+        (parse_config, {**IMAGE, "RootFS": {}}, "/RootFS"),
+    ],
+)
+def test_name_that_go_would_read_as_another_field_is_refused(parse: Any, value: object, pointer: str) -> None:
+    assert refused(parse, value).pointer == pointer
+
+
+def test_names_of_annotations_and_labels_may_differ_only_in_case() -> None:
+    parse_manifest(pack({**MANIFEST, "annotations": {"a": "1", "A": "2"}}))
+    parse_config(pack({**IMAGE, "config": {"Labels": {"a": "1", "A": "2"}}, "x": {"a": 1, "A": 2}}))
+
+
+@pytest.mark.parametrize(
     "value",
     [
         {"schemaVersion": 1, "name": "a", "tag": "b", "fsLayers": [], "history": [], "signatures": []},

@@ -23,6 +23,7 @@ DIGEST = Digest("sha256", HEX)
         ("oci:img:docker.io/library/alpine:3.20", LayoutRef("img", "docker.io/library/alpine:3.20")),
         (f"oci:img@sha256:{HEX}", LayoutRef("img", None, DIGEST)),
         (f"oci:img:v1@sha256:{HEX}", LayoutRef("img", "v1", DIGEST)),
+        ("oci:img:docker.io/a__b/c:1", LayoutRef("img", "docker.io/a__b/c:1")),
         ("oci:me@host:tag", LayoutRef("me@host", "tag")),
         (f"oci:me@host@sha256:{HEX}", LayoutRef("me@host", None, DIGEST)),
         ("./img", LayoutRef("./img")),

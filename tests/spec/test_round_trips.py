@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oci.errors import OciError
 from oci.spec import Document, History, parse_config, parse_index, parse_manifest, wire
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -146,3 +147,36 @@ def test_order_of_names_does_not_change_what_is_written(value: dict[str, Any], r
     first, second = (parse_manifest(wire.dumps(one)) for one in (value, shuffled))
     assert first.model == second.model
     assert Document.of(first.model).raw == Document.of(second.model).raw
+
+
+def places(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """The path of every value inside."""
+    found = [path] if path else []
+    for step, inner in (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    ):
+        found += places(inner, (*path, step))
+    return found
+
+
+@settings(max_examples=80)
+@given(st.one_of(manifests, indexes, configs), anything, st.data())
+def test_one_wrong_value_anywhere_gives_a_document_or_one_clear_error(
+    value: dict[str, Any], wrong: object, data: st.DataObject
+) -> None:
+    path = data.draw(st.sampled_from(places(value)))
+    changed: Any = wire.loads(wire.dumps(value))  # a deep copy
+    here = changed
+    for step in path[:-1]:
+        here = here[step]
+    here[path[-1]] = wrong
+    raw = wire.dumps(changed)
+    for parse in (parse_manifest, parse_index, parse_config):
+        try:
+            model: Any = parse(raw).model  # type: ignore[operator]
+        except OciError as error:
+            message = str(error)
+        else:
+            message = "read"
+            assert Document.of(Document.of(model).model).model == model
+        assert message.isprintable()
