@@ -1,6 +1,6 @@
 """What a layout or an archive holds, a row for each entry of its index.json: what `ls` shows.
 
-Nothing is an error here: what an entry's documents don't say is None, and so is the size where a part of the image isn't
+Nothing is an error here: what an entry's documents don't say is None, and so is the size where a part of it is not
 stored (a sparse index) or can't be read. Layers are not read. A hostile index costs bounded work: see the limits.
 """
 
