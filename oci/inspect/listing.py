@@ -96,13 +96,16 @@ def _gather(entry: Descriptor, blobs: BlobReader, gathered: _Gathered, depth: in
     gathered.sizes[entry.digest] = entry.size
     if entry.platform is not None and _is_image(entry.platform):
         gathered.platforms[entry.platform] = None
+    if not (media_types.is_index(entry.media_type) or media_types.is_manifest(entry.media_type)):
+        gathered.whole = gathered.whole and blobs.has(entry.digest)
+        return
     gathered.read += 1
     if depth > MAX_DEPTH or gathered.read > MAX_CHILDREN:
         gathered.whole = False
         return
     try:
         model = read_document(blobs, entry).model
-    except OciError:
+    except (OciError, OSError):
         gathered.whole = False
         return
     if isinstance(model, Index):
@@ -121,7 +124,7 @@ def _gather_image(entry: Descriptor, model: Manifest, blobs: BlobReader, gathere
         return
     try:
         config = read_config(blobs, model.config).model
-    except OciError:
+    except (OciError, OSError):
         return
     if entry.platform is None and _is_image(config.platform):
         gathered.platforms[config.platform] = None
@@ -130,8 +133,8 @@ def _gather_image(entry: Descriptor, model: Manifest, blobs: BlobReader, gathere
 
 
 def _is_image(platform: Platform) -> bool:
-    """Whether it is a platform to run on; BuildKit's attestations say `unknown/unknown`."""
-    return platform.os != "unknown"
+    """Whether it is a platform to run on; BuildKit's attestations say `unknown`, cosign's signatures nothing."""
+    return platform.os not in ("unknown", "")
 
 
 def _newest(times: list[str]) -> str | None:
