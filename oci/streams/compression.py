@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, Protocol, cast
 
 from oci.errors import CorruptStream, LimitExceeded
+from oci.streams.lookahead import Lookahead
 
 __all__ = ["INPUT", "OUTPUT", "Compression", "decompress", "detect"]
 
@@ -23,6 +24,7 @@ Compression = Literal["none", "gzip", "zstd", "bzip2", "xz"]
 # Measured: larger chunks are returned to the system by malloc and faulted in again, smaller ones cost hand-overs.
 OUTPUT = 1 << 19  # the largest chunk that comes out, so also what one step of a bomb can cost
 INPUT = 1 << 17  # the largest piece given to a decoder at once
+MAX_GZIP_HEADER = 1 << 18  # an extra field takes up to 64 KiB; a name and a comment have no limit
 XZ_MEMORY = 128 << 20  # xz -9 needs 65 MiB to inflate; a header may ask for 4 GiB
 
 
@@ -98,55 +100,65 @@ def _members(
 ) -> Iterator[bytes]:
     """Inflate one member after the other; `padding` is the unit of zero bytes allowed behind the last one, or 0."""
     new, failures = codec
-    source = _pieces(chunks)
-    offset = 0  # in the compressed input: where `data` starts
-    data: bytes | memoryview = b""
+    source = Lookahead(chunks)
     count = 0
-    while True:
-        # Between two members. The magic may be cut by a chunk's end.
-        head = bytes(data)
-        while len(head) < len(magic) and (piece := next(source, None)) is not None:
-            head += piece
-        if not head and count:
-            return
-        if not head.startswith(magic):
-            if not (count and padding and head.startswith(b"\0")):
-                raise _bad_start(compression, offset, head, magic, count)
-            offset, data = _skip_padding(source, compression, offset, head, padding)
-            if data and padding == 1:  # in gzip, what follows padding is not another member (nor is it to gzip(1))
-                raise CorruptStream(compression, offset, GARBAGE)
+    while source.has(1) or not count:
+        if not source.has(len(magic)) or source.peek(0, len(magic)) != magic:
+            if not (count and padding and source.peek(0, 1) == b"\0"):
+                raise _bad_start(source, compression, magic, count)
+            _skip_padding(source, compression, padding)
+            if padding == 1 and source.has(1):  # in gzip no member may follow padding (gzip(1) ignores it)
+                raise CorruptStream(compression, source.offset, GARBAGE)
             continue
+        # Small at first, so that many small members don't each copy what follows them; a gzip header must come whole.
+        step = max(4096, _gzip_header(source) if compression == "gzip" else 0)
         decoder = new()
-        data = head
+        place = source.offset
+        data: bytes | memoryview = source.take_some(step)
         while not decoder.eof:
             try:
                 out = decoder.decompress(data, OUTPUT)
             except failures as error:
-                raise _failure(compression, offset, error) from None
-            offset += len(data)
+                raise _failure(compression, place, error) from None
             data = b""
             if out:
                 yield out
             elif not decoder.eof:
                 # Only here: after output there may be more behind the same input, whatever `needs_input` says.
-                following = next(source, None)
-                if following is None:
-                    raise CorruptStream(compression, offset, ENDS_EARLY)
-                data = following
-        data = decoder.unused_data
-        offset -= len(data)
+                step, place = min(2 * step, INPUT), source.offset
+                data = source.take_some(step)
+                if not data:
+                    raise CorruptStream(compression, source.offset, ENDS_EARLY)
+        source.give_back(decoder.unused_data)
         count += 1
 
 
-def _pieces(chunks: Iterable[bytes]) -> Iterator[bytes | memoryview]:
-    for chunk in chunks:
-        if len(chunk) <= INPUT:
-            if chunk:
-                yield chunk
-        else:
-            view = memoryview(chunk)
-            for start in range(0, len(view), INPUT):
-                yield view[start : start + INPUT]
+def _gzip_header(source: Lookahead) -> int:
+    """Tell how long the gzip header ahead is (RFC 1952 section 2.3), and that all of it is there.
+
+    ISA-L 2.32 forgets where it was in the optional fields when a header comes in two parts.
+    """
+    size = 10
+    _need(source, size)
+    flags = source.number(3, 1)
+    if flags & 4:  # extra field, by its length
+        _need(source, 12)
+        size = 12 + source.number(10, 2)
+    for flag in (8, 16):  # name, comment: to their zero byte
+        if flags & flag:
+            size = source.find(b"\0", size, MAX_GZIP_HEADER) + 1
+            if not size:
+                _need(source, MAX_GZIP_HEADER)
+                raise CorruptStream("gzip", source.offset, f"a header of more than {MAX_GZIP_HEADER} bytes")
+    if flags & 2:  # its checksum
+        size += 2
+    _need(source, size)
+    return size
+
+
+def _need(source: Lookahead, count: int) -> None:
+    if not source.has(count):
+        raise CorruptStream("gzip", source.end, ENDS_EARLY)
 
 
 def _failure(compression: Compression, offset: int, error: Exception) -> CorruptStream | LimitExceeded:
@@ -156,24 +168,19 @@ def _failure(compression: Compression, offset: int, error: Exception) -> Corrupt
     return CorruptStream(compression, offset, reason)
 
 
-def _bad_start(compression: Compression, offset: int, head: bytes, magic: bytes, count: int) -> CorruptStream:
-    if magic.startswith(head):
-        return CorruptStream(compression, offset + len(head), ENDS_EARLY)
-    return CorruptStream(compression, offset, GARBAGE if count else NO_MAGIC)
+def _bad_start(source: Lookahead, compression: Compression, magic: bytes, count: int) -> CorruptStream:
+    if magic.startswith(source.peek(0, len(magic))):
+        return CorruptStream(compression, source.end, ENDS_EARLY)
+    return CorruptStream(compression, source.offset, GARBAGE if count else NO_MAGIC)
 
 
-def _skip_padding(
-    source: Iterator[bytes | memoryview], compression: Compression, offset: int, head: bytes, unit: int
-) -> tuple[int, bytes]:
-    """Read over zero bytes; give the offset of what follows, and its first bytes (none at the end)."""
-    start = offset
-    while True:
-        rest = head.lstrip(b"\0")
-        offset += len(head) - len(rest)
-        piece = None if rest else next(source, None)
-        if piece is None:
+def _skip_padding(source: Lookahead, compression: Compression, unit: int) -> None:
+    """Step over zero bytes."""
+    start = source.offset
+    while data := bytes(source.take_some(INPUT)):
+        rest = data.lstrip(b"\0")
+        if rest:
+            source.give_back(rest)
             break
-        head = bytes(piece)
-    if (offset - start) % unit:
-        raise CorruptStream(compression, offset, f"padding is not a multiple of {unit} bytes")
-    return offset, rest
+    if (source.offset - start) % unit:
+        raise CorruptStream(compression, source.offset, f"padding is not a multiple of {unit} bytes")

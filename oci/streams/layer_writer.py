@@ -12,7 +12,7 @@ import hashlib
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from queue import SimpleQueue
 from types import TracebackType
@@ -20,7 +20,7 @@ from types import TracebackType
 from oci.spec.digest import Digest
 from oci.streams.compression_write import BLOCK, WINDOW, Encoder, Written, encoder
 
-__all__ = ["LayerSummary", "LayerWriter"]
+__all__ = ["LayerSummary", "LayerWriter", "compress_tar"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,19 +74,26 @@ class LayerWriter:
         self._last: memoryview | None = None  # the block collected last; the next one may still need its end
         self._before = memoryview(b"")
         self._pending: deque[_Job] = deque()
-        workers = threads if self._encoder.parallel else 1
-        self._depth = workers + 2
+        self._workers = threads if self._encoder.parallel else 1
+        self._depth = self._workers + 2
         self._work: SimpleQueue[_Job | None] = SimpleQueue()
         self._hashes: SimpleQueue[_Job | bytes | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._open = True
+        self._emit(self._encoder.head())
+
+    # Threads
+
+    def _start(self) -> None:
+        """Start them with the first block, so that a writer that is never used costs and leaks nothing."""
+        if not self._open:
+            raise ValueError("the layer is finished")
         self._threads = [
-            threading.Thread(target=self._compress, name="ocikit-compress", daemon=True) for _ in range(workers)
+            threading.Thread(target=self._compress, name="ocikit-compress", daemon=True) for _ in range(self._workers)
         ]
         self._threads.append(threading.Thread(target=self._hash, name="ocikit-hash", daemon=True))
         for thread in self._threads:
             thread.start()
-        self._emit(self._encoder.head())
-
-    # Threads
 
     def _compress(self) -> None:
         encode = self._encoder.encode
@@ -151,6 +158,8 @@ class LayerWriter:
         self._fill = 0
 
     def _submit(self, block: memoryview) -> None:
+        if not self._threads:
+            self._start()
         job = _Job(block, self._before)
         self._before = block[-WINDOW:]
         self._tar_size += len(block)
@@ -181,12 +190,16 @@ class LayerWriter:
 
     def finish(self) -> LayerSummary:
         """Write out what is left; give digests and sizes. The writer can't be used afterwards."""
-        if self._fill:
-            self._submit(self._block[: self._fill])
-        while self._pending:
-            self._collect()
-        self._emit(self._encoder.tail())
-        self.close()
+        if not self._open:
+            raise ValueError("the layer is finished")
+        try:
+            if self._fill or not self._threads:
+                self._submit(self._block[: self._fill])
+            while self._pending:
+                self._collect()
+            self._emit(self._encoder.tail())
+        finally:
+            self.close()
         return LayerSummary(
             digest=Digest("sha256", self._blob.hexdigest()),
             size=self._size,
@@ -196,6 +209,7 @@ class LayerWriter:
 
     def close(self) -> None:
         """Stop the threads; without `finish` before it, the blob is not complete."""
+        self._open = False
         threads, self._threads = self._threads, []
         for _ in threads:
             self._work.put(None)
@@ -210,3 +224,17 @@ class LayerWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def compress_tar(
+    chunks: Iterable[bytes],
+    sink: Callable[[bytes], object],
+    compression: Written = "gzip",
+    level: int | None = None,
+    threads: int = 2,
+) -> LayerSummary:
+    """Write an existing tar stream as a layer, as `copy --compression` does; arguments as for LayerWriter."""
+    with LayerWriter(sink, compression, level, threads) as writer:
+        for chunk in chunks:
+            writer.write(chunk)
+        return writer.finish()
