@@ -136,6 +136,11 @@ _SETTERS: dict[bytes, Callable[[Entry, bytes, int], None]] = {
 }
 
 
+def is_known(key: bytes) -> bool:
+    """Whether apply() does anything with a record of this key."""
+    return key in _SETTERS or key.startswith((SCHILY, LIBARCHIVE, SPARSE))
+
+
 def string(value: bytes, key: str, offset: int) -> bytes:
     """A value that may hold anything but NUL bytes."""
     if b"\0" in value:  # readers written in C would see a shorter one

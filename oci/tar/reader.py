@@ -14,12 +14,13 @@ others would read differently is refused rather than guessed:
 - Two headers that both name a member (pax and GNU) must agree; a second extended header for one member is refused.
 - GNU volume labels ("V") are skipped, dump directories ("D") are directories whose listing is skipped; pieces of
   multi-volume archives ("M"), old long-name scripts ("N") and unknown types are refused, as containerd and umoci do.
+- An archive may end without end blocks, and without the padding of its last member's content (Go; `umoci insert` of
+  umoci 0.4 writes layers like that). GNU tar and bsdtar complain, so `unpadded` tells it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NoReturn
 from zlib import adler32
 
 from oci.errors import TarError, show
@@ -32,6 +33,7 @@ from oci.tar.fields import (
     MAGIC_USTAR,
     MAX_DEVICE,
     MAX_ID,
+    MAX_SIZE,
     MAX_TIME,
     MIN_TIME,
     OWNERS,
@@ -42,13 +44,14 @@ from oci.tar.fields import (
     number,
     text,
 )
-from oci.tar.pax import SPARSE, SPARSE_PIECES, Records, apply, parse_records, string
+from oci.tar.pax import SPARSE, SPARSE_PIECES, Records, apply, is_known, parse_records, string
+from oci.tar.stream import ChunkStream
 
 MIB = 1 << 20
 MAX_EXTENSION = MIB  # a pax header or GNU long name; Go's archive/tar has the same limit
+MAX_GLOBALS = 64 << 10  # bytes in force at a time, in at most 64 records: each member pays for them
 MAX_EXTENTS = 1 << 18  # pieces of a sparse file: some 30 MB of memory
 MAX_HEADERS = 64  # extended headers, global ones and labels in a row; pax needs two, GNU tar three
-JOIN = 128 << 10  # a file up to this size that lies across chunks is put together: one piece, so one write
 _CACHED = 4096  # values kept in each cache of parsed fields
 
 _FILE_FLAGS = {b"0": FILE, b"\0": FILE, b"7": FILE, b"S": FILE}
@@ -82,7 +85,7 @@ class _Extensions:
         self.linkname: bytes | None = None
 
 
-class TarReader:
+class TarReader(ChunkStream):
     """The members of an archive, in order: iterate over it once, and call `data()` for the content of the latest.
 
     Content that isn't asked for is skipped. After the last member the stream is read to its very end, so that whoever
@@ -97,18 +100,13 @@ class TarReader:
         max_extents: int = MAX_EXTENTS,
         max_headers: int = MAX_HEADERS,
     ) -> None:
-        self._chunks = iter(chunks)
+        super().__init__(chunks)
         self._max_extension = max_extension
         self._max_extents = max_extents
         self._max_headers = max_headers
-        self._buffer = b""
-        self._view = memoryview(b"")
-        self._base = 0  # where in the stream the buffer begins
-        self._at = 0  # the next byte of the stream that data() gives
-        self._end = 0  # where the latest member's data ends
         self._next = 0  # where the next header begins
-        self._entry: Entry | None = None  # the member whose data and padding come now; None: a header of any kind
         self._globals: Records = {}
+        self.unpadded = False  # the last member's content is whole, but its padding and the end blocks are missing
         self._members = self._read_members()
 
     def __iter__(self) -> Iterator[Entry]:
@@ -116,104 +114,6 @@ class TarReader:
 
     def __next__(self) -> Entry:
         return next(self._members)
-
-    # -- content
-
-    def data(self) -> Iterator[memoryview]:
-        """The stored bytes of the latest member that were not given yet, as views of the chunks they came in.
-
-        What lies within one chunk, or is not longer than JOIN, is one piece. A view keeps its whole chunk alive.
-        """
-        at, end = self._at, self._end
-        if at >= end:
-            return iter(())
-        stop = end - self._base
-        if stop <= len(self._buffer):
-            self._at = end
-            return iter((self._view[at - self._base : stop],))
-        if end - at <= JOIN:
-            return iter((memoryview(self._take(end - at)),))
-        return self._pieces(end)
-
-    def _pieces(self, end: int) -> Iterator[memoryview]:
-        while self._at < end:
-            piece = self._view[self._at - self._base : end - self._base]
-            if piece:
-                self._at += len(piece)
-                yield piece
-                if self._end != end:
-                    raise RuntimeError("the reader has moved on to another member")
-            elif not self._fill():
-                self._truncated()
-
-    # -- the stream
-
-    def _fill(self) -> bool:
-        """Exchange the buffer, which is used up, for the next chunk; False at the end of the stream."""
-        for chunk in self._chunks:
-            if chunk:
-                self._base += len(self._buffer)
-                self._buffer = chunk if type(chunk) is bytes else bytes(chunk)
-                self._view = memoryview(self._buffer)
-                return True
-        return False
-
-    def _truncated(self) -> NoReturn:
-        end = self._base + len(self._buffer)
-        where = "a header"
-        if self._entry is not None:
-            where = f"the {'data' if end < self._end else 'padding'} of {show(self._entry.name)!r}"
-        raise TarError(end, f"the archive ends inside {where}")
-
-    def _take(self, count: int) -> bytes:
-        """The next `count` bytes of the stream from `_at` on, which must be few."""
-        parts: list[bytes] = []
-        while count:
-            start = self._at - self._base
-            part = self._buffer[start : start + count]
-            if part:
-                parts.append(part)
-                count -= len(part)
-                self._at += len(part)
-            elif not self._fill():
-                self._truncated()
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def _peek(self, offset: int) -> bytes:
-        """The block at `offset`, shorter if the stream ends there, without going past it."""
-        start = offset - self._base
-        while len(self._buffer) < start + BLOCK_SIZE:
-            before, base = self._buffer[start:], self._base + start
-            if not self._fill():
-                break
-            self._buffer, self._base = before + self._buffer, base
-            self._view = memoryview(self._buffer)
-            start = 0
-        return self._buffer[start : start + BLOCK_SIZE]
-
-    def _seek(self, offset: int) -> bool:
-        """Skip to `offset`; False if the stream ends exactly there."""
-        while offset - self._base >= len(self._buffer):
-            if not self._fill():
-                if self._base + len(self._buffer) == offset:
-                    return False
-                self._truncated()
-        self._at = offset
-        return True
-
-    def _finish_stream(self) -> None:
-        """Read what follows the first zero block: nothing but zeros, however many."""
-        rest = self._buffer[self._at - self._base :]
-        while True:
-            garbage = rest.lstrip(b"\0")
-            if garbage:
-                offset = self._base + len(self._buffer) - len(garbage)
-                raise TarError(offset, "trailing garbage behind the end of the archive")
-            if not self._fill():
-                return
-            rest = self._buffer
-
-    # -- members
 
     def _read_members(self) -> Iterator[Entry]:
         """The hot loop: about three microseconds for an ordinary member, measured; hence its length and its caches."""
@@ -376,12 +276,12 @@ class TarReader:
         for key, value in records.items():
             if key in _PER_MEMBER_ONLY or key.startswith((SPARSE, SPARSE_PIECES)):
                 raise TarError(offset, f"a global header that sets {show(key)!r} for every member")
-            if value:
+            self._globals.pop(key, None)
+            if value and is_known(key):
                 self._globals[key] = value
-            else:
-                self._globals.pop(key, None)
-        if sum(len(key) + len(value) for key, value in self._globals.items()) > self._max_extension:
-            raise TarError(offset, f"global headers of more than {self._max_extension} bytes")
+        total = sum(len(key) + len(value) for key, value in self._globals.items())
+        if len(self._globals) > 64 or total > MAX_GLOBALS:
+            raise TarError(offset, f"global headers of more than {MAX_GLOBALS} bytes or 64 records")
 
     def _describe(self, entry: Entry, flag: bytes, tail: bytes, prefix: bytes, extensions: _Extensions | None) -> int:
         """Finish a member that is not ordinary: extended headers, sparse, links, devices. Returns where it ends."""
@@ -404,7 +304,7 @@ class TarReader:
         if flag == b"S":
             if tail[:8] != MAGIC_GNU or sparse_records:
                 raise TarError(offset, "a sparse member that is not in GNU tar's format")
-            self._end = 0  # blocks of the map come first and are not counted by the size
+            self._end = MAX_SIZE  # blocks of the map come first and are not counted by the size
             self._read_old_sparse(entry, prefix, stored)
         elif sparse_records:
             self._read_pax_sparse(entry, sparse_records, stored)

@@ -10,6 +10,7 @@ long for them, in a pax record under `hdrcharset=BINARY`.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from zlib import adler32
 
 from oci.errors import LimitExceeded
@@ -53,6 +54,8 @@ def encode(entry: Entry) -> bytes:
         raise ValueError(f"no name of a member: {name!r} → {linkname!r}")
     size = entry.size if kind == FILE else 0
     seconds, fraction = divmod(entry.mtime_ns, _BILLION)
+    uname, gname = entry.uname, entry.gname
+    tail = _owner_tail(uname, gname) if uname or gname else _PLAIN_TAIL
     if (
         len(name) > 100
         or not name.isascii()
@@ -64,8 +67,7 @@ def encode(entry: Entry) -> bytes:
         or not 0 <= entry.uid <= _MAX_NUMBER
         or not 0 <= entry.gid <= _MAX_NUMBER
         or entry.xattrs
-        or entry.uname
-        or entry.gname
+        or tail is None
         or entry.devmajor
         or entry.devminor
     ):
@@ -77,8 +79,16 @@ def encode(entry: Entry) -> bytes:
         b"%011o\0" % seconds,
         flag,
         linkname,
-        _PLAIN_TAIL,
+        tail,
     )
+
+
+@lru_cache(1024)
+def _owner_tail(uname: bytes, gname: bytes) -> bytes | None:
+    """The fields from magic to devminor, if ustar can hold the names."""
+    if len(uname) > 31 or len(gname) > 31 or not (uname + gname).isascii() or b"\0" in uname + gname:
+        return None
+    return _MAGIC + uname.ljust(32, b"\0") + gname.ljust(32, b"\0") + b"0000000\0" * 2
 
 
 def _header(

@@ -228,5 +228,9 @@ def test_global_headers_are_bounded_in_number_and_in_sum() -> None:
     assert len(read((one_global * MAX_HEADERS + file()) * 2 + END)) == 2
     with pytest.raises(TarError, match="headers in a row"):
         read(one_global * (MAX_HEADERS + 1) + file() + END)
-    with pytest.raises(TarError, match="global headers"):
-        read(b"".join(pax((b"k%d" % n, b"v" * 500_000), flag=b"g") + file() for n in range(3)) + END)
+    for values in ([b"v" * 40_000] * 2, [b"v"] * 65):
+        heads = [pax((b"SCHILY.xattr.user.%d" % n, value), flag=b"g") + file() for n, value in enumerate(values)]
+        assert len(read(b"".join(heads[:-1]) + END)) == len(heads) - 1
+        with pytest.raises(TarError, match="global headers"):
+            read(b"".join(heads) + END)
+    assert len(read(b"".join(pax((b"comment.%d" % n, b"v"), flag=b"g") + file() for n in range(100)) + END)) == 100

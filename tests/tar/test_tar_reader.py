@@ -6,7 +6,7 @@ import pytest
 
 from oci.errors import TarError
 from oci.tar import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, TarReader
-from oci.tar.reader import JOIN
+from oci.tar.stream import JOIN
 from tests.support.members import one, read
 from tests.support.rawtar import END, GNU, V7, data, file, header, longname, pax
 
