@@ -106,7 +106,6 @@ class TarReader(ChunkStream):
         self._max_headers = max_headers
         self._next = 0  # where the next header begins
         self._globals: Records = {}
-        self.unpadded = False  # the last member's content is whole, but its padding and the end blocks are missing
         self._members = self._read_members()
 
     def __iter__(self) -> Iterator[Entry]:

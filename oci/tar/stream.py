@@ -22,6 +22,7 @@ class ChunkStream:
         self._base = 0  # where in the stream the buffer begins
         self._at = 0  # the next byte of the stream that data() gives
         self._end = 0  # where the latest member's data ends
+        self.unpadded = False  # the last member's content is whole, but its padding and the end blocks are missing
         self._entry: Entry | None = None  # the member whose data and padding come now; None: a header of any kind
 
     def data(self) -> Iterator[memoryview]:
@@ -95,11 +96,15 @@ class ChunkStream:
         return self._buffer[start : start + BLOCK_SIZE]
 
     def _seek(self, offset: int) -> bool:
-        """Skip to `offset`; False if the stream ends exactly there."""
+        """Skip to `offset`; False if the stream ends there, or in the padding before it."""
         self._at = offset
         while offset - self._base >= len(self._buffer):
             if not self._fill():
-                if self._base + len(self._buffer) == offset:
+                end = self._base + len(self._buffer)
+                if end == offset:
+                    return False
+                if self._entry is not None and offset - BLOCK_SIZE < self._end <= end:
+                    self.unpadded = True
                     return False
                 self._truncated()
         return True
