@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,8 @@ def command(name: str, made: Any) -> str:
     lines = [f"### {name}\n", f"`{usage}`\n", prose.strip() + "\n"]
     if example:
         body = example.partition("\n")[2]
-        lines.append("```console\n" + inspect.cleandoc(body).strip() + "\n```\n")
-    return "\n".join(lines) + "\n" + table(made.params)
+        lines.append("```sh\n" + inspect.cleandoc(body).strip() + "\n```\n")
+    return "\n".join(lines) + "\n" + table(made.params, skip=("quiet", "debug"))
 
 
 def argument(parameter: Any) -> str:
@@ -79,10 +80,10 @@ def argument(parameter: Any) -> str:
     return f"{name}{several}" if parameter.required else f"[{name}{several}]"
 
 
-def table(parameters: list[Any]) -> str:
+def table(parameters: list[Any], skip: Container[str] = ()) -> str:
     rows = ["| | |", "| --- | --- |"]
     for parameter in parameters:
-        if getattr(parameter, "hidden", False):
+        if getattr(parameter, "hidden", False) or parameter.name in skip:
             continue
         if parameter.param_type_name == "argument":
             name = f"`{argument(parameter)}`"

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from oci.cli.command import PlainCommand
+from oci.cli.command import PlainCommand, convert_cheaply
 from oci.cli.failures import UsageError
 from oci.cli.session import Session
 
@@ -56,8 +56,8 @@ TABLE: tuple[Command, ...] = (
         "show",
         inspect="Show what an image is, or exactly the bytes of its documents.",
         history="Show how an image was made, each step beside its layer.",
-        files="List the files of an image, or of one of its layers.",
     ),
+    *_rows("Images", "files", files="List the files of an image, or of one of its layers."),
     *_rows(
         "Images",
         "layouts",
@@ -95,14 +95,17 @@ class LazyGroup(TyperGroup):
             self.commands[cmd_name] = COMMANDS[cmd_name].load()
         return self.commands.get(cmd_name)
 
+    def get_params(self, ctx: Any) -> list[Any]:
+        return [convert_cheaply(parameter) for parameter in super().get_params(ctx)]
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name = args[0]
         if name in COMMANDS or name.startswith("-"):
             return super().resolve_command(ctx, args)
         if name in LATER:
             raise UsageError(f"the command '{name}' is not available in this version of ocikit")
-        near = difflib.get_close_matches(name, COMMANDS, n=2)
-        hint = f"did you mean {' or '.join(near)}?" if near else "'ocikit --help' lists the commands"
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else "'ocikit --help' lists the commands"
         raise UsageError(f"no such command '{name}'; {hint}")
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:

@@ -18,8 +18,9 @@ class PlainCommand(TyperCommand):
         kwargs["params"] = [*(kwargs.get("params") or ()), *_common_parameters()]
         kwargs["context_settings"] = {"help_option_names": ["--help", "-h"], **(kwargs.get("context_settings") or {})}
         super().__init__(*args, **kwargs)
-        for parameter in self.params:
-            _convert_cheaply(parameter)
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return [convert_cheaply(parameter) for parameter in super().get_params(ctx)]
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """Nothing: the examples stand in the docstring, where a reader of the code sees them too."""
@@ -74,7 +75,9 @@ class _Words:
             raise typer.BadParameter(f"{value!r} is not a whole number", ctx=ctx, param=param) from None
 
 
-def _convert_cheaply(parameter: Any) -> None:
+def convert_cheaply(parameter: Any) -> Any:
+    """Give a parameter of typer's a conversion that imports nothing, where its type is a plain one."""
     descriptor = getattr(parameter, "type_descriptor", None)
     if descriptor is not None and descriptor.annotation in (str, int, bool, list[str]):
         parameter._runtime_param = _Words(descriptor.annotation)
+    return parameter

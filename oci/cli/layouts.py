@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from oci.cli import options, output, sources
 from oci.cli.failures import UsageError
 from oci.cli.session import Session
+from oci.spec.reference import DockerArchiveRef
+
+if TYPE_CHECKING:
+    from oci.inspect.listing import Row
 
 LayoutPath = Annotated[str, typer.Argument(metavar="LAYOUT", help="The layout's directory.", show_default=False)]
 
@@ -41,7 +46,7 @@ def ls(
 ) -> None:
     """List the images of a layout or an archive.
 
-    One line for each entry: tag, digest, platform, size of the image with its layers, and when it was created. An index
+    One line for each entry: tag, digest, platform, size of the whole image as stored, and when it was created. An index
     is listed with the platforms it holds.
 
     \b
@@ -51,7 +56,44 @@ def ls(
     """
     if place is None:
         raise UsageError("the local store is not available in this version of ocikit; name a layout: ocikit ls PATH")
-    raise NotImplementedError
+    rows = _rows(sources.parse_place(place))
+    if json:
+        output.document([row.to_json() for row in rows])
+        return
+    lines = [
+        [
+            row.tag or "-",
+            str(row.digest),
+            ", ".join(map(str, row.platforms)) or "-",
+            output.size(row.size),
+            output.when(row.created),
+        ]
+        for row in rows
+    ]
+    output.table(["TAG", "DIGEST", "PLATFORM", "SIZE", "CREATED"], lines, right=[3])
+
+
+def _rows(place: sources.LocalRef) -> list[Row]:
+    from oci.inspect.listing import rows
+
+    if isinstance(place, DockerArchiveRef):
+        return list(_docker_rows(place.path))
+    with sources.open_place(place) as opened:
+        return list(rows(opened.index().model.manifests, opened.blobs))
+
+
+def _docker_rows(path: str) -> Iterator[Row]:
+    """One row for each name in a docker archive, which has no index to go by."""
+    from oci.inspect.listing import rows
+    from oci.spec.annotations import REF_NAME
+    from oci.transports.from_docker_archive import DockerArchiveSource
+
+    with DockerArchiveSource(path) as archive:
+        names: list[str | None] = [tag for item in archive.items for tag in item.tags] or [None]
+    for name in names:
+        with DockerArchiveSource(path, name=name) as source:
+            found = source.resolve()
+            yield from rows([found.replace(annotations={REF_NAME: name} if name else {})], source)
 
 
 def tag(

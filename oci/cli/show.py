@@ -1,4 +1,4 @@
-"""`inspect`, `history`, `files`: what one image is."""
+"""`inspect` and `history`: what one image is."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def _opened(context: typer.Context, reference: str) -> Iterator[ImageSource]:
+def opened(context: typer.Context, reference: str) -> Iterator[ImageSource]:
     from oci.transports.names import open_source
 
     with open_source(sources.parse(reference), warn=Session.of(context).warn) as source:
         yield source
 
 
-def _load(source: ImageSource, platform: str | None) -> Image:
+def load(source: ImageSource, platform: str | None) -> Image:
     from oci.image.image import Image
 
     return Image.load(source, source.resolve(sources.wanted_platform(platform)))
@@ -69,14 +69,14 @@ def inspect(
         raise UsageError(f"--{' and --'.join(chosen)}: choose one document")
     if raw and json:
         raise UsageError("--raw gives the bytes as they are stored, --json a summary; choose one")
-    with _opened(context, reference) as source:
+    with opened(context, reference) as source:
         if chosen or raw:
             data = _document(source, reference, chosen[0] if chosen else "", platform)
             output.raw(data) if raw else output.document(_parsed(data))
             return
         from oci.inspect.summary import summarise
 
-        summary = summarise(_load(source, platform), reference)
+        summary = summarise(load(source, platform), reference)
     if json:
         output.document(summary.to_json())
     else:
@@ -105,7 +105,7 @@ def _document(source: ImageSource, reference: str, which: str, platform: str | N
             raise UsageError(f"{reference} names a single image, not an index")
         return read_bytes(source, top)
     if which == "config":
-        return _load(source, platform).config.raw
+        return load(source, platform).config.raw
     narrow: Platform | None = sources.wanted_platform(platform) if which or platform else None
     found: Descriptor = source.resolve(narrow)
     return read_bytes(source, found)
@@ -189,8 +189,8 @@ def history(
     """
     from oci.inspect.history import history as steps_of
 
-    with _opened(context, reference) as source:
-        steps = steps_of(_load(source, platform))
+    with opened(context, reference) as source:
+        steps = steps_of(load(source, platform))
     if json:
         output.document([step.to_json() for step in steps])
         return
@@ -204,29 +204,3 @@ def history(
         for step in steps
     ]
     output.table(["CREATED", "SIZE", "LAYER", "CREATED BY"], rows, right=[1])
-
-
-def files(
-    context: typer.Context,
-    reference: options.Reference,
-    layer: Annotated[
-        str | None,
-        typer.Option(
-            "--layer",
-            metavar="N",
-            help="One layer's own entries, counted from 0 at the base; -1 is the top.",
-            show_default=False,
-        ),
-    ] = None,
-    long: Annotated[bool, typer.Option("--long", "-l", help="With mode, owner, size, time and layer.")] = False,
-    platform: options.PlatformName = None,
-    json: options.Json = False,
-) -> None:
-    """List the files of an image, or of one of its layers.
-
-    \b
-    Example:
-      ocikit files ./images:v2 --long
-      ocikit files ./images:v2 --layer 0
-    """
-    raise NotImplementedError

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from oci.spec.descriptor import Descriptor
     from oci.transports.base import ImageDestination
 
+_TRANSPORTS = ("oci:", "oci-archive:", "docker-archive:", "docker:")
 LocalRef = LayoutRef | ArchiveRef | DockerArchiveRef
 
 
@@ -66,13 +67,14 @@ def parse_layout(text: str, *, what: str) -> LayoutRef:
 
 def parse_place(text: str) -> LocalRef:
     """Read what names a whole layout or archive: a reference, or just the path of a directory or file."""
-    if not text.startswith(("oci:", "oci-archive:", "docker-archive:", "docker:")) and os.path.lexists(text):
-        if os.path.isdir(text):
-            return LayoutRef(text)
-        return _archive_kind(text)
-    if text and "/" not in text and ":" not in text:
-        return LayoutRef(text)  # a directory that isn't there: let the layout say so
-    return parse(text)
+    if text.startswith(_TRANSPORTS) or not os.path.lexists(text):
+        return _path_or_reference(text)
+    return LayoutRef(text) if os.path.isdir(text) else _archive_kind(text)
+
+
+def _path_or_reference(text: str) -> LocalRef:
+    """A path needs no ./ here, where no name of the local store is expected; a colon makes it a reference."""
+    return LayoutRef(text) if text and ":" not in text else parse(text)
 
 
 def _archive_kind(path: str) -> LocalRef:
@@ -89,12 +91,9 @@ def _archive_kind(path: str) -> LocalRef:
 
 def layout_path(text: str) -> str:
     """The directory that `init` and `gc` work on: PATH, oci:PATH; a tag makes no sense there."""
-    reference = LayoutRef(text) if os.path.isdir(text) else None
-    if reference is None:
-        parsed = parse(text) if ":" in text or "/" in text else LayoutRef(text)
-        if not isinstance(parsed, LayoutRef):
-            raise UsageError(f"{show(text)}: this works on a layout directory")
-        reference = parsed
+    reference = LayoutRef(text) if os.path.isdir(text) else _path_or_reference(text)
+    if not isinstance(reference, LayoutRef):
+        raise UsageError(f"{show(text)}: this works on a layout directory")
     if reference.tag is not None or reference.digest is not None:
         raise UsageError(f"{show(text)}: name the layout alone, without a tag: {show(reference.path)}")
     return reference.path

@@ -81,7 +81,7 @@ def test_a_copy_that_cannot_be_makes_nothing(run: Run, images: Path, here: Path,
 def test_a_copy_of_a_broken_image_leaves_no_layout_and_no_archive(run: Run, images: Path, here: Path) -> None:
     layer = json.loads((images / "blobs/sha256" / digests_of(images)["v1"][7:]).read_text())["layers"][-1]["digest"]
     blob = images / "blobs/sha256" / layer[7:]
-    blob.write_bytes(blob.read_bytes()[:-1] + b"\0")
+    blob.write_bytes(blob.read_bytes()[:-1] + b"\1")
     for target in ("./new:v1", "oci-archive:new:v1", "docker-archive:new:app:v1"):
         assert layer in run("copy", "./images:v1", target).error
         assert {path.name for path in here.iterdir()} == {"images"}

@@ -65,8 +65,8 @@ def test_ls_takes_layouts_and_archives_by_reference_or_path(ocikit: Run, images:
 
 def test_ls_reads_docker_archives(ocikit: Run, images: Path) -> None:
     ocikit("copy", "./images:v1", "docker-archive:d.tar:app:v1")
-    for place in ("docker-archive:d.tar", "d.tar"):
-        assert "app:v1" in ocikit("ls", place).out
+    assert "app:v1 " in ocikit("ls", "docker-archive:d.tar").out
+    assert "v1 " in ocikit("ls", "d.tar").out  # it holds a layout too, as docker's own do
 
 
 def test_ls_of_something_else_is_an_error(run: Run, here: Path) -> None:
@@ -118,7 +118,7 @@ def test_gc_deletes_what_nothing_names_and_nothing_else(ocikit: Run, images: Pat
     done = ocikit("gc", "images", "--json").json
     assert done["blobs"] == dry["blobs"]
     assert done["size"] == sum(blob["size"] for blob in done["blobs"]) > 0
-    assert len(done["blobs"]) == 2  # the top layer and the manifest; config and base are the index's too
+    assert len(done["blobs"]) == 3  # manifest, config and top layer; the base layer is the index's too
     ocikit("verify", "images")
     assert ocikit("gc", "images").out == ""
 

@@ -127,7 +127,7 @@ def test_files_of_one_layer_are_its_own_entries(ocikit: Run, run: Run, images: P
         "etc/hostname": "deleted",
         "etc/motd": "added",
     }
-    assert ocikit("files", "./images:v1", "--layer", "0").out.split() == ["bin", "etc", "etc/hostname"]
+    assert ocikit("files", "./images:v1", "--layer", "0").out.splitlines() == ["A  bin", "A  etc", "A  etc/hostname"]
     assert run("files", "./images:v1", "--layer", "2").status == 2
     assert run("files", "./images:v1", "--layer", "x").status == 2
 
