@@ -59,7 +59,8 @@ def test_skopeo_inspects_and_copies_what_we_write(layout: Path, tmp_path: Path) 
     assert seen["Digest"] == ours["digest"]
     assert seen["Layers"] == [layer["digest"] for layer in ours["layers"]]
     peer("skopeo", "copy", f"oci:{layout}:app", f"dir:{tmp_path}/dir")
-    peer("skopeo", "copy", f"oci:{layout}:app", f"docker-archive:{tmp_path}/docker.tar:app:1")
+    if not any(layer["mediaType"].endswith("zstd") for layer in ours["layers"]):  # Docker's types have no zstd
+        peer("skopeo", "copy", f"oci:{layout}:app", f"docker-archive:{tmp_path}/docker.tar:app:1")
 
 
 @pytest.mark.parametrize("form", ["oci-archive", "docker-archive"])
