@@ -23,8 +23,8 @@ MAX_HOPS = 40  # symbolic links followed for one name: what the kernel allows it
 class Inode:
     """What one or several names (hard links) stand for: an entry of one layer.
 
-    `entry` None is a directory that nobody named; `fault` says why a hard link stands for nothing. Names of one file have
-    one `key`.
+    `entry` None is a directory that nobody named; `fault` says why a hard link stands for nothing. Names of one file
+    have one `key`.
     """
 
     __slots__ = ("entry", "fault", "key", "layer")
