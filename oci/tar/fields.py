@@ -19,10 +19,10 @@ MAX_ID = (1 << 32) - 2  # uid_t without its last value, which means "leave as it
 MAX_DEVICE = (1 << 32) - 1
 MIN_TIME, MAX_TIME = -(1 << 63), (1 << 63) - 1  # time_t, in seconds
 
-# name | mode, uid, gid | size | mtime | checksum | typeflag | linkname | magic … devminor | prefix | rest
+# name | mode, uid, gid | size | mtime | checksum | typeflag | linkname | magic … devminor | prefix and what is behind
 # Mode and ids, and everything from magic to devminor, are taken in one piece each: few values of them occur in one
 # archive, so the reader parses each once and looks it up after that.
-HEADER = struct.Struct("100s24s12s12s8sc100s88s155s12s")
+HEADER = struct.Struct("100s24s12s12s8sc100s88s167s")
 OWNERS = struct.Struct("8s8s8s")
 TAIL = struct.Struct("8s32s32s8s8s")
 
@@ -30,13 +30,15 @@ MAGIC_USTAR = b"ustar\0"
 MAGIC_GNU = b"ustar  \0"
 
 
-def byte_sum(block: bytes, at: int = 0) -> int:
-    """The sum of the 512 bytes from `at`.
+def byte_sum(block: bytes) -> int:
+    """The sum of the 512 bytes of a block.
 
-    Adler-32's low half is 1 + the sum modulo 65521; the sum of 256 bytes is less than that, so two halves are exact.
-    Measured: 0.6 µs, where sum(block) takes 2.7 µs.
+    Adler-32's low half is 1 + the sum modulo 65521. That is exact for a block of ASCII (512 × 127 is less) and for each
+    half of any other (so is 256 × 255). Measured: 0.3 µs, where sum(block) takes 2.7 µs.
     """
-    return (adler32(block[at : at + 256]) & 0xFFFF) + (adler32(block[at + 256 : at + 512]) & 0xFFFF) - 2
+    if block.isascii():
+        return (adler32(block) & 0xFFFF) - 1
+    return (adler32(block[:256]) & 0xFFFF) + (adler32(block[256:]) & 0xFFFF) - 2
 
 
 def expected_sum(field: bytes) -> int:

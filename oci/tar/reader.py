@@ -39,6 +39,7 @@ from oci.tar.fields import (
     OWNERS,
     TAIL,
     ZERO_BLOCK,
+    byte_sum,
     checksum_holds,
     expected_sum,
     number,
@@ -116,9 +117,10 @@ class TarReader(ChunkStream):
 
     def _read_members(self) -> Iterator[Entry]:
         """The hot loop: about three microseconds for an ordinary member, measured; hence its length and its caches."""
-        unpack = HEADER.unpack_from
+        unpack = HEADER.unpack
         new = Entry.__new__
         sums: dict[bytes, int] = {}
+        times: dict[bytes, int] = {}
         owners: dict[bytes, tuple[int, int, int]] = {}
         tails: dict[bytes, tuple[bytes, bytes, bytes]] = {}
         extensions: _Extensions | None = None
@@ -133,18 +135,16 @@ class TarReader(ChunkStream):
                     return
                 self._entry = None
                 buffer, at = self._take(BLOCK_SIZE), 0
-            name, ids, size_field, mtime_field, checksum, flag, link, tail_field, prefix, rest = unpack(buffer, at)
+            block = buffer[at : at + BLOCK_SIZE]
+            name, ids, size_field, mtime_field, checksum, flag, link, tail_field, prefix = unpack(block)
 
             expected = sums.get(checksum)
             if expected is None:
                 if len(sums) >= _CACHED:
                     sums.clear()
                 expected = sums[checksum] = expected_sum(checksum)
-            middle = at + 256
             # byte_sum(), without the price of a call
-            first, second = adler32(buffer[at:middle]), adler32(buffer[middle : middle + 256])
-            if (first & 0xFFFF) + (second & 0xFFFF) - 2 != expected:
-                block = buffer[at : at + BLOCK_SIZE]
+            if ((adler32(block) & 0xFFFF) - 1 if block.isascii() else byte_sum(block)) != expected:
                 if block == ZERO_BLOCK:
                     self._check_end(extensions)
                     self._at = offset + BLOCK_SIZE
@@ -154,33 +154,30 @@ class TarReader(ChunkStream):
                     raise TarError(offset, "not a tar header: its checksum is wrong")
 
             digits = size_field[:11]
-            try:
-                size = (
-                    int(digits, 8)
-                    if digits.isdigit() and size_field[11] in b"\0 "
-                    else number(size_field, "size", offset)
-                )
-            except ValueError:
-                raise TarError(offset, "the size field is not a number") from None
+            if digits.isdigit() and size_field[11] == 0:  # number(), likewise
+                try:
+                    size = int(digits, 8)
+                except ValueError:
+                    raise TarError(offset, "the size field is not a number") from None
+            else:
+                size = number(size_field, "size", offset)
 
-            if flag in _EXTENSIONS:
+            kind = _KINDS.get(flag)
+            if kind is None:
+                if flag not in _EXTENSIONS:
+                    raise TarError(offset, _REFUSED.get(flag, f"a member of the unknown type {show(flag)!r}"))
                 headers += 1
                 if headers > self._max_headers:
                     raise TarError(offset, f"more than {self._max_headers} extended headers in a row")
                 extensions = self._read_extension(flag, size, offset, extensions)
                 continue
-            kind = _KINDS.get(flag)
-            if kind is None:
-                raise TarError(offset, _REFUSED.get(flag, f"a member of the unknown type {show(flag)!r}"))
 
-            digits = mtime_field[:11]
-            try:
-                if digits.isdigit() and mtime_field[11] in b"\0 ":
-                    mtime = int(digits, 8)
-                else:
-                    mtime = number(mtime_field, "mtime", offset, least=MIN_TIME, most=MAX_TIME)
-            except ValueError:
-                raise TarError(offset, "the mtime field is not a number") from None
+            mtime_ns = times.get(mtime_field)
+            if mtime_ns is None:
+                if len(times) >= _CACHED:
+                    times.clear()
+                mtime_ns = number(mtime_field, "mtime", offset, least=MIN_TIME, most=MAX_TIME) * 1_000_000_000
+                times[mtime_field] = mtime_ns
             owner = owners.get(ids)
             if owner is None:
                 if len(owners) >= _CACHED:
@@ -194,12 +191,12 @@ class TarReader(ChunkStream):
 
             name = name.partition(b"\0")[0]
             if prefix[0]:
-                name = _with_prefix(name, prefix, rest, tail[0])
+                name = _with_prefix(name, prefix, tail[0])
 
             entry = new(Entry)
             entry.kind = kind
             entry.mode, entry.uid, entry.gid = owner
-            entry.mtime_ns = mtime * 1_000_000_000
+            entry.mtime_ns = mtime_ns
             entry.linkname = linkname = link.partition(b"\0")[0] if link[0] else b""
             _, entry.uname, entry.gname = tail
             entry.devmajor = entry.devminor = 0
@@ -343,7 +340,9 @@ class TarReader(ChunkStream):
                 entry.devmajor = number(major, "device major", offset, most=MAX_DEVICE)
             if entry.devminor == 0:
                 entry.devminor = number(minor, "device minor", offset, most=MAX_DEVICE)
-        return entry.data_offset + (stored if flag == b"D" else 0)
+        if flag == b"D":
+            self._at = self._end = entry.data_offset + stored
+        return self._end
 
     def _member_follows(self, offset: int) -> bool:
         """Whether readers that take hard links as having no data could go on at `offset`."""
@@ -412,7 +411,7 @@ def _tail(field: bytes) -> tuple[bytes, bytes, bytes]:
     return b"", b"", b""
 
 
-def _with_prefix(name: bytes, prefix: bytes, rest: bytes, magic: bytes) -> bytes:
+def _with_prefix(name: bytes, prefix: bytes, magic: bytes) -> bytes:
     """The whole name from a header whose prefix field is in use."""
     if magic == MAGIC_GNU:
         # GNU's format has access and change times there. Go before 1.8 wrote a prefix all the same, and with it the
@@ -422,11 +421,10 @@ def _with_prefix(name: bytes, prefix: bytes, rest: bytes, magic: bytes) -> bytes
                 if field[0]:
                     number(field, "time", 0, least=MIN_TIME, most=MAX_TIME)
         except TarError:
-            directory = text(prefix)
+            directory = text(prefix[:155])
             return directory + b"/" + name if directory.isascii() else name
         return name
     if magic != MAGIC_USTAR:
         return name  # V7 has nothing there
-    if rest[8:] == b"tar\0":  # star: a shorter prefix, then its own times
-        prefix = prefix[:131]
-    return text(prefix) + b"/" + name
+    # A prefix is 155 bytes long; star's is 131, with its own times and its mark behind it.
+    return text(prefix[: 131 if prefix[163:] == b"tar\0" else 155]) + b"/" + name

@@ -11,11 +11,10 @@ long for them, in a pax record under `hdrcharset=BINARY`.
 from __future__ import annotations
 
 from functools import lru_cache
-from zlib import adler32
 
 from oci.errors import LimitExceeded
 from oci.tar.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, Entry
-from oci.tar.fields import BLOCK_SIZE, HEADER, ZERO_BLOCK
+from oci.tar.fields import BLOCK_SIZE, HEADER, ZERO_BLOCK, byte_sum
 from oci.tar.pax import SCHILY
 
 END = bytes(2 * BLOCK_SIZE)
@@ -28,7 +27,6 @@ _MAGIC = b"ustar\x0000"
 _PLAIN_TAIL = _MAGIC + bytes(64) + b"0000000\0" * 2
 _ZERO12 = b"00000000000\0"
 _PAX_NAME = b"././@PaxHeader"
-_REST = bytes(12)
 
 _BILLION = 1_000_000_000
 
@@ -94,9 +92,8 @@ def _owner_tail(uname: bytes, gname: bytes) -> bytes | None:
 def _header(
     name: bytes, ids: bytes, size: bytes, mtime: bytes, flag: bytes, linkname: bytes, tail: bytes, prefix: bytes = b""
 ) -> bytes:
-    block = HEADER.pack(name, ids, size, mtime, b"        ", flag, linkname, tail, prefix, _REST)
-    total = (adler32(block[:256]) & 0xFFFF) + (adler32(block[256:]) & 0xFFFF) - 2  # fields.byte_sum, without the call
-    return b"%b%06o\0 %b" % (block[:148], total, block[156:])
+    block = HEADER.pack(name, ids, size, mtime, b"        ", flag, linkname, tail, prefix)
+    return b"%b%06o\0 %b" % (block[:148], byte_sum(block), block[156:])
 
 
 def _encode_extended(entry: Entry, name: bytes, size: int) -> bytes:

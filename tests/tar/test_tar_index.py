@@ -90,7 +90,9 @@ def test_sparse_members_and_links_with_data_are_whole(path: Path) -> None:
 
 def test_damage_is_found_while_indexing(path: Path) -> None:
     whole = file(b"a", b"1" * 50_000) + file(b"b", b"2") + END
-    for length in range(1, len(whole) - 1024, 501):
+    for length in range(1, len(whole) - 1024 - 511, 501):
+        if length % 512 == 0 or 50_512 <= length < 50_688:
+            continue  # whole, though without padding or end blocks
         path.write_bytes(whole[:length])
         with pytest.raises(TarError, match=f"at byte {length}: the archive ends inside"):
             TarIndex.open(path)
