@@ -42,10 +42,19 @@ def flocked(path: str, *, wait: bool = True) -> Iterator[None]:
     """Hold an exclusive advisory lock on a directory; with wait=False BlockingIOError when somebody holds one."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        _flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), path)
         yield
     finally:
         os.close(fd)  # closing the only descriptor of this open() drops the lock
+
+
+def _flock(fd: int, operation: int, path: str) -> None:
+    try:
+        fcntl.flock(fd, operation)
+    except BlockingIOError:
+        raise
+    except OSError as error:  # NFS says EBADF: it makes exclusive locks only of files open for writing
+        raise LayoutError(path, f"can't be written to: its file system has no locks ({error.strerror})") from error
 
 
 class _DirectoryWriter:
@@ -156,12 +165,16 @@ class DirectoryBlobs:
     def enter(self) -> None:
         """Begin to write: `gc` of other processes is kept out until `leave` was called as often, and then `release`."""
         with self._mutex:
-            self._users += 1
             if self._lock < 0:
                 os.makedirs(f"{self._root}/blobs", exist_ok=True)
                 fd = os.open(f"{self._root}/blobs", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                fcntl.flock(fd, fcntl.LOCK_SH)
+                try:
+                    _flock(fd, fcntl.LOCK_SH, self._root)
+                except BaseException:
+                    os.close(fd)
+                    raise
                 self._lock = fd
+            self._users += 1
 
     def leave(self) -> None:
         """Undo one `enter`; what was written stays protected until `release`."""

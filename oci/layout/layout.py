@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
@@ -64,6 +65,7 @@ class Layout:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._root = os.fspath(path)
         self.blobs = DirectoryBlobs(path)
+        self._editor: int | None = None
 
     @property
     def path(self) -> Path:
@@ -130,13 +132,19 @@ class Layout:
     def edit_index(self) -> Iterator[IndexEdit]:
         """Change index.json: `with layout.edit_index() as edit: edit.index = …`. Written on leaving, unless raised.
 
-        Other writers wait meanwhile (don't nest two edits of one layout). Blobs written through `blobs` are durable
-        before the new index.json is; afterwards they count as named, and `gc` may run again.
+        Other writers, threads and processes, wait meanwhile. Blobs written through `blobs` are durable before the new
+        index.json is; afterwards they count as named, and `gc` may run again.
         """
+        if self._editor == threading.get_ident():
+            raise RuntimeError("edit_index inside edit_index would wait for itself")
         with flocked(self._root):
-            edit = IndexEdit(self.index().model)
-            before = edit.index
-            yield edit
+            self._editor = threading.get_ident()
+            try:
+                edit = IndexEdit(self.index().model)
+                before = edit.index
+                yield edit
+            finally:
+                self._editor = None
             if edit.index != before:
                 raw = Document.of(edit.index).raw
                 if len(raw) > MAX_DOCUMENT:

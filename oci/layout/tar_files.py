@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self, cast
 
 from oci.errors import LayoutError, LimitExceeded, NotFound, TarError, show
-from oci.streams.chunks import read_chunks
+from oci.streams.chunks import CHUNK
 from oci.tar import Entry, TarReader, expand
 from oci.tar.index import Member, TarIndex, find_member, members_of
 
@@ -68,11 +68,13 @@ class TarFiles:
     def _inflate(self) -> Iterator[bytes]:
         from oci.streams.compression import decompress
 
-        fd = os.open(f"/proc/self/fd/{self._fd}", os.O_RDONLY | os.O_CLOEXEC)  # a position of its own
-        try:
-            yield from decompress(read_chunks(fd), self._compression)
-        finally:
-            os.close(fd)
+        yield from decompress(self._chunks(), self._compression)
+
+    def _chunks(self) -> Iterator[bytes]:
+        at = 0  # pread, since several passes may be under way at once
+        while chunk := os.pread(self._fd, CHUNK, at):
+            at += len(chunk)
+            yield chunk
 
     def _first_pass(self) -> Iterator[Entry]:
         reader = TarReader(self._inflate())
@@ -123,7 +125,7 @@ class TarFiles:
         elif self._compression == "none":
             at, end = member.offset, member.offset + member.stored_size
             while at < end:
-                data = os.pread(self._fd, min(1 << 19, end - at), at)
+                data = os.pread(self._fd, min(CHUNK, end - at), at)
                 if not data:
                     raise TarError(at, "the archive has become shorter")
                 at += len(data)
