@@ -115,6 +115,7 @@ class Layout:
             if foreign or (os.path.exists(f"{root}/{INDEX_FILE}") and cls(path).index().model.manifests):
                 raise DestinationError(root, "is neither empty nor an image layout")
             os.makedirs(f"{root}/blobs/sha256", exist_ok=True)
+            fsync_dir(f"{root}/blobs")
             _replace(root, INDEX_FILE, empty_index().raw)
             _replace(root, LAYOUT_FILE, LayoutHeader().encode())  # last: it is the marker
         fsync_dir(os.path.dirname(os.path.abspath(root)))
