@@ -282,19 +282,7 @@ class TarReader(ChunkStream):
     def _describe(self, entry: Entry, flag: bytes, tail: bytes, prefix: bytes, extensions: _Extensions | None) -> int:
         """Finish a member that is not ordinary: extended headers, sparse, links, devices. Returns where it ends."""
         offset = entry.offset
-        records = extensions.records if extensions is not None else None
-        if self._globals:
-            records = {**self._globals, **records} if records else self._globals
-        sparse_records = apply(records, entry, offset) if records else None
-        if extensions is not None:
-            if extensions.longname is not None:
-                if records and records.get(b"path") not in (None, b"", extensions.longname):
-                    raise TarError(offset, "a pax path and a GNU long name that differ")
-                entry.name = extensions.longname
-            if extensions.linkname is not None:
-                if records and records.get(b"linkpath") not in (None, b"", extensions.linkname):
-                    raise TarError(offset, "a pax linkpath and a GNU long link name that differ")
-                entry.linkname = extensions.linkname
+        sparse_records = self._override(entry, extensions)
         stored, self._at = entry.size, entry.data_offset
         self._end = self._at + stored
         if flag == b"S":
@@ -303,46 +291,57 @@ class TarReader(ChunkStream):
             self._end = MAX_SIZE  # blocks of the map come first and are not counted by the size
             self._read_old_sparse(entry, prefix, stored)
         elif sparse_records:
+            if entry.kind != FILE:
+                raise TarError(offset, "a sparse map for something that is no file")
             self._read_pax_sparse(entry, sparse_records, stored)
 
+        name = entry.name.rstrip(b"/")
+        if name != entry.name and entry.kind == FILE:
+            if entry.size or stored:
+                raise TarError(offset, f"the file {show(name)!r} has a directory's name")
+            entry.kind = DIR
         kind = entry.kind
-        if not entry.name:
+        if not name and (kind != DIR or not entry.name):
             raise TarError(offset, "a member without a name")
-        if entry.name[-1] == 0x2F:
-            entry.name = entry.name.rstrip(b"/")
-            if kind == FILE:
-                if entry.size or stored:
-                    raise TarError(offset, f"the file {show(entry.name)!r} has a directory's name")
-                entry.kind = kind = DIR
-            elif not entry.name and kind != DIR:
-                raise TarError(offset, "a member without a name")
+        entry.name = name
+        if kind in (CHAR, BLOCK):
+            _, _, _, major, minor = TAIL.unpack(tail)
+            entry.devmajor = entry.devmajor or number(major, "device major", offset, most=MAX_DEVICE)
+            entry.devminor = entry.devminor or number(minor, "device minor", offset, most=MAX_DEVICE)
+        else:
+            entry.devmajor = entry.devminor = 0
         if kind == FILE:
             entry.data_offset, self._end = self._at, self._at + entry.stored_size
             return self._end
-        if sparse_records:
-            raise TarError(offset, "a sparse map for something that is no file")
+        if kind in (SYMLINK, HARDLINK) and not entry.linkname:
+            raise TarError(offset, f"the link {show(name)!r} has no target")
         if kind == HARDLINK and stored:
             if not self._member_follows(entry.data_offset):
                 self._end = entry.data_offset + stored
                 return self._end
             if extensions is not None and extensions.records is not None:
-                raise TarError(
-                    offset, f"the hard link {show(entry.name)!r} has a size, and a header where its data goes"
-                )
+                raise TarError(offset, f"the hard link {show(name)!r} has a size, and a header where its data goes")
         entry.size = entry.stored_size = 0
-        self._end = entry.data_offset
-        if kind in (SYMLINK, HARDLINK):
-            if not entry.linkname:
-                raise TarError(offset, f"the link {show(entry.name)!r} has no target")
-        elif kind in (CHAR, BLOCK):
-            _, _, _, major, minor = TAIL.unpack(tail)
-            if entry.devmajor == 0:
-                entry.devmajor = number(major, "device major", offset, most=MAX_DEVICE)
-            if entry.devminor == 0:
-                entry.devminor = number(minor, "device minor", offset, most=MAX_DEVICE)
-        if flag == b"D":
-            self._at = self._end = entry.data_offset + stored
+        self._at = self._end = entry.data_offset + (stored if flag == b"D" else 0)
         return self._end
+
+    def _override(self, entry: Entry, extensions: _Extensions | None) -> Records | None:
+        """Let extended headers change the member; returns the records of a sparse map."""
+        records = extensions.records if extensions is not None else None
+        if self._globals:
+            records = {**self._globals, **records} if records else self._globals
+        sparse_records = apply(records, entry, entry.offset) if records else None
+        if extensions is not None:
+            said = records or {}
+            if extensions.longname is not None:
+                if said.get(b"path") not in (None, b"", extensions.longname):
+                    raise TarError(entry.offset, "a pax path and a GNU long name that differ")
+                entry.name = extensions.longname
+            if extensions.linkname is not None:
+                if said.get(b"linkpath") not in (None, b"", extensions.linkname):
+                    raise TarError(entry.offset, "a pax linkpath and a GNU long link name that differ")
+                entry.linkname = extensions.linkname
+        return sparse_records
 
     def _member_follows(self, offset: int) -> bool:
         """Whether readers that take hard links as having no data could go on at `offset`."""
@@ -368,8 +367,8 @@ class TarReader(ChunkStream):
     def _read_pax_sparse(self, entry: Entry, records: Records, stored: int) -> None:
         offset = entry.offset
         version = sparse.version(records, offset)
-        if version is None:
-            return
+        if version is None:  # GNU tar and bsdtar take the name in them all the same, Go doesn't
+            raise TarError(offset, "GNU.sparse records without a sparse map")
         if version == (1, 0):
             extents = sparse.from_lines(self._blocks(), self._max_extents, offset)
             stored -= self._at - entry.data_offset

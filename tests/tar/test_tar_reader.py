@@ -329,3 +329,13 @@ def test_empty_chunks_and_other_buffers_are_taken() -> None:
     parts = [b"", bytearray(archive[:300]), b"", memoryview(archive)[300:700], b"", archive[700:], b""]
     reader = TarReader(parts)  # type: ignore[arg-type]
     assert [(entry.name, b"".join(reader.data())) for entry in reader] == [(b"a", b"abc")]
+
+
+def test_device_numbers_count_for_devices_only() -> None:
+    extended = pax((b"SCHILY.devmajor", b"3000000"), (b"SCHILY.devminor", b"7"))
+    junk = {"devmajor": b"junk", "devminor": b"0000001\0"}
+    device, other = one(extended + header(b"b", b"4")), one(extended + header(b"f", **junk))
+    assert (device.devmajor, device.devminor) == (3_000_000, 7)
+    assert (other.devmajor, other.devminor) == (0, 0)
+    with pytest.raises(TarError, match="device major"):
+        read(header(b"b", b"3", **junk) + END)

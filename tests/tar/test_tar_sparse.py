@@ -128,6 +128,8 @@ def test_maps_that_are_unordered_overlap_leave_the_file_or_miscount_are_refused(
     "archive",
     [
         version_0(b"10", b"1,2,5", b"ab"),
+        pax((b"GNU.sparse.name", b"other")) + file(b"f"),
+        pax((b"GNU.sparse.realsize", b"5")) + file(b"f"),
         version_0(b"10", b"1,-2", b"ab"),
         version_0(b"10", b"1,x", b"ab"),
         version_0(b"-1", b"0,0"),
