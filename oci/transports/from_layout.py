@@ -48,6 +48,7 @@ class IndexSource:
         return self._blobs
 
     def resolve(self, platform: Platform | None = None) -> Descriptor:
+        warn, self._warn = self._warn, None  # said once, however often it is asked for
         return refs.resolve(
             self._index,
             self._blobs,
@@ -55,7 +56,7 @@ class IndexSource:
             name=self._tag,
             digest=self._digest,
             platform=platform,
-            warn=self._warn,
+            warn=warn,
         )
 
     def open(self, descriptor: Descriptor) -> AbstractContextManager[Iterator[bytes]]:
