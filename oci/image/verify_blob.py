@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BlobFacts", "Cancelled", "check_blob"]
 
+_UNPADDED = "the archive ends without padding and end blocks, as `umoci insert` writes; GNU tar and bsdtar complain"
 _PREFIX = 6  # bytes that tell every compression
 
 
@@ -127,9 +128,11 @@ def _walk(first: list[bytes], tap: _Tap, facts: BlobFacts, digest: str, algorith
         tar = hashed()
         try:
             try:
-                check = entries.check
-                for entry in TarReader(tar):
+                check, reader = entries.check, TarReader(tar)
+                for entry in reader:
                     check(entry)
+                if reader.unpadded:
+                    faults.append(Finding.warning("corrupt-layer", where, _UNPADDED))
             except (TarError, LimitExceeded) as error:
                 faults.append(Finding.error("corrupt-layer", where, f"{error}; build or fetch this layer again"))
                 for _ in tar:  # the tar is damaged, but its digest can still be told

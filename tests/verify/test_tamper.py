@@ -568,6 +568,14 @@ CASES: dict[str, tuple[Callable[[Case], object], list[Found]]] = {
         lambda case: case.replace_layer(1, images.layer(images.tar({"a": bytes(5000)})[:2048])),
         [("corrupt-layer", LAYER1)],
     ),
+    "a tar without its last padding": (
+        lambda case: case.replace_layer(1, images.layer(images.tar({"a": b"x" * 10})[:522])),
+        [("corrupt-layer?", LAYER1)],
+    ),
+    "a tar without end blocks": (
+        lambda case: case.replace_layer(1, images.layer(images.tar({"a": b"x" * 10})[:1024])),
+        [],
+    ),
     "a tar with a bad checksum": (
         lambda case: case.replace_layer(1, images.layer(images.tar({"a": b"x"}).replace(b"ustar", b"usta_"))),
         [("corrupt-layer", LAYER1)],
