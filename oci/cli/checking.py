@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,10 @@ from oci.cli import options, output, sources
 from oci.cli.failures import UsageError
 from oci.cli.session import Session
 from oci.spec.reference import DockerArchiveRef
+
+if TYPE_CHECKING:
+    from oci.image.findings import Report
+    from oci.spec.platform import Platform
 
 _FORMATS = ("text", "json", "sarif", "junit", "github")
 
@@ -49,26 +53,13 @@ def verify(
         raise UsageError(f"--format {format_!r}: not one of {', '.join(_FORMATS)}")
     if json and format_ not in ("text", "json"):
         raise UsageError(f"--json and --format {format_} are two ways to write one report; say one of them")
-    from oci.image.verify import verify as check
-
     place = sources.parse_place(reference)
-    if isinstance(place, DockerArchiveRef):
-        raise UsageError(
-            f"{reference}: a docker-archive has no digests to verify; copy it to a layout, which checks it on the way"
-        )
-    whole = place.tag is None and place.digest is None
+    docker = isinstance(place, DockerArchiveRef)
+    whole = not isinstance(place, DockerArchiveRef) and place.tag is None and place.digest is None
     wanted = None if all_platforms or (whole and platform is None) else sources.wanted_platform(platform)
     session = Session.of(context)
     with session.progress("verifying"):
-        report = check(
-            place.path,
-            subject=reference,
-            tag=place.tag,
-            digest=place.digest,
-            platform=wanted,
-            all_platforms=all_platforms,
-            fast=fast,
-        )
+        report = _docker_archive(place, reference, wanted, fast) if docker else _checked(place, reference, wanted, fast)
     if json or format_ == "json":
         output.document(report.to_json())
     else:
@@ -77,12 +68,26 @@ def verify(
         raise typer.Exit(1)
 
 
-def _written(report: object, format_: str) -> str:
+def _checked(place: sources.LocalRef, reference: str, platform: Platform | None, fast: bool) -> Report:
+    from oci.image.verify import verify as check
+
+    assert not isinstance(place, DockerArchiveRef)
+    return check(place.path, subject=reference, tag=place.tag, digest=place.digest, platform=platform, fast=fast)
+
+
+def _docker_archive(place: sources.LocalRef, reference: str, platform: Platform | None, fast: bool) -> Report:
+    """One image of a docker-archive: by the documents that are in it, or that are made from its `manifest.json`."""
+    from oci.image.verify import verify_image
+    from oci.transports.names import open_source
+
+    with open_source(place) as source:
+        return verify_image(source, source.resolve(None), subject=reference, platform=platform, fast=fast)
+
+
+def _written(report: Report, format_: str) -> str:
     from oci import __version__
     from oci.image import report_formats
-    from oci.image.findings import Report
 
-    assert isinstance(report, Report)
     if format_ == "sarif":
         return report_formats.sarif(report, tool_version=__version__)
     if format_ == "junit":

@@ -60,6 +60,16 @@ def test_archives_are_verified_in_place(ocikit: Run, images: Path) -> None:
         assert ocikit("verify", place, "--json").json["ok"] is True
 
 
+def test_docker_archives_are_verified_by_their_config(ocikit: Run, run: Run, images: Path) -> None:
+    ocikit("copy", "./images:v1", "docker-archive:d.tar:box:v1")
+    for place in ("docker-archive:d.tar", "d.tar", "docker-archive:d.tar:box:v1"):
+        assert ocikit("verify", place, "--json").json["checked"]["manifests"] == 1
+    data = bytearray(Path("d.tar").read_bytes())
+    data[data.index(b"\x1f\x8b\x08") + 30] ^= 1
+    Path("d.tar").write_bytes(data)
+    assert run("verify", "docker-archive:d.tar").status == 1
+
+
 def test_the_formats_of_ci_systems(run: Run, broken: Path) -> None:
     sarif = run("verify", "images", "--format", "sarif")
     assert sarif.status == 1
