@@ -42,10 +42,13 @@ __all__ = ["Data", "MTime", "Owner", "Scan", "scan"]
 Owner = Literal["auto", "keep"] | tuple[int, int]
 MTime = Literal["whole", "exact"] | int
 Data = Iterable[bytes | memoryview]
-"""The bytes of one entry, in order, as many as its size; to be read before the next entry is asked for."""
+"""The bytes of one entry, in order, as many as its size; to be read before the next entry is asked for.
 
-SMALL = 256 * 1024  # up to here a file is read in one call, handed out as one piece, and its descriptor closed at once
-CHUNK = 1 << 20
+A piece stays as it is only until the next one is asked for: large files are read into one buffer again and again.
+"""
+
+SMALL = 64 << 10  # up to here a file is read in one call, handed out as one piece, and its descriptor closed at once
+CHUNK = 256 << 10  # of larger files; more than this would not stay in the processor's second-level cache
 MAX_OPEN_LEVELS = (
     128  # deeper directories' descriptors are closed and found again by "..": a process may have 1024 open
 )
@@ -111,6 +114,7 @@ class Scan:
         self._levels: list[_Level] = []
         self._held = -1  # descriptor of the file whose data the caller may be reading
         self._skip = False
+        self._buffer: memoryview | None = None
 
     def skip(self) -> None:
         """Don't enter the directory whose entry was handed out last."""
@@ -225,16 +229,20 @@ class Scan:
             raise self._changed(path, "changed its size while it was read")
         return entry, (data,)
 
-    def _pieces(self, fd: int, size: int, path: bytes) -> Iterator[bytes]:
-        left = size
-        while left:
-            data = os.read(fd, min(CHUNK, left))
-            if not data:
-                raise self._changed(path, "became shorter while it was read")
-            left -= len(data)
-            yield data
-        if os.read(fd, 1):
-            raise self._changed(path, "became longer while it was read")
+    def _pieces(self, fd: int, size: int, path: bytes) -> Iterator[memoryview]:
+        if self._buffer is None:
+            self._buffer = memoryview(bytearray(CHUNK))
+        buffer, left = self._buffer, size
+        while left >= 0:  # once more at the end, to see that there is no more
+            length = os.readv(fd, [buffer])
+            left -= length
+            if left < 0:
+                raise self._changed(path, "became longer while it was read")
+            if not length:
+                if left:
+                    raise self._changed(path, "became shorter while it was read")
+                return
+            yield buffer[:length]
 
     def _special(self, dir_fd: int, name: bytes, path: bytes) -> Entry | None:
         """A symbolic link, device or FIFO, none of which is ever opened; None for a socket."""

@@ -1,4 +1,4 @@
-"""Entries with their data → the tar bytes of one layer, handed on in pieces of about a megabyte.
+"""Entries with their data → the tar bytes of one layer, handed on in large pieces.
 
 An entry's data must be exactly as long as its size says; an archive that would be corrupt is never finished.
 """
@@ -14,7 +14,8 @@ from oci.tar.writer import END, encode
 
 __all__ = ["Totals", "write_layer"]
 
-BATCH = 1 << 20
+BATCH = 128 << 10  # bytes that are joined: half of a second-level cache, so that they are still there when copied again
+LARGE = 32 << 10  # pieces from here on aren't joined
 _PADDING = [bytes(-size % 512) for size in range(512)]
 
 
@@ -27,13 +28,15 @@ class Totals:
 
 
 def write_layer(
-    entries: Iterable[tuple[Entry, Iterable[bytes | memoryview]]], write: Callable[[bytes], object]
+    entries: Iterable[tuple[Entry, Iterable[bytes | memoryview]]], write: Callable[[bytes | memoryview], object]
 ) -> Totals:
     """Encode all entries and the end of the archive into `write`; the caller finishes what is behind it.
 
-    Small entries are joined (one call for each would cost more than copying them); large data goes through as it comes.
+    `write` must be done with what it is given when it returns: it may be a view of a buffer that is filled again.
+
+    Small pieces are joined (a call for each would cost more than copying them); large ones go through as they come.
     """
-    pending: list[bytes | memoryview] = []
+    pending: list[bytes] = []
     length = count = 0
     newest: int | None = None
     for entry, data in entries:
@@ -46,18 +49,25 @@ def write_layer(
         size = 0
         for piece in data:
             size += len(piece)
-            pending.append(piece)
-            length += len(piece)
-            if length >= BATCH:
+            if len(piece) >= LARGE:
                 write(b"".join(pending))
+                write(piece)
                 pending.clear()
                 length = 0
+            else:
+                # A view may be of a buffer that is filled anew for the next piece.
+                pending.append(piece if type(piece) is bytes else bytes(piece))
+                length += len(piece)
+        if size != entry.size:
+            raise UnsafeEntry(entry.name, f"has {size} bytes of data where its header says {entry.size}")
         if size & 511:
             padding = _PADDING[size & 511]
             pending.append(padding)
             length += len(padding)
-        if size != entry.size:
-            raise UnsafeEntry(entry.name, f"has {size} bytes of data where its header says {entry.size}")
+        if length >= BATCH:
+            write(b"".join(pending))
+            pending.clear()
+            length = 0
     pending.append(END)
     write(b"".join(pending))
     return Totals(entries=count, newest_ns=newest)

@@ -40,9 +40,9 @@ class Image:
 
 
 def tar(entries: object) -> bytes:
-    out: list[bytes] = []
-    write_layer(entries, out.append)  # type: ignore[arg-type]
-    return b"".join(out)
+    out = bytearray()
+    write_layer(entries, out.extend)  # type: ignore[arg-type]
+    return bytes(out)
 
 
 @pytest.fixture

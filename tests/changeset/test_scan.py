@@ -38,9 +38,9 @@ def names(source: Path, **options: object) -> list[bytes]:
 
 
 def tar(source: Path, **options: object) -> bytes:
-    out: list[bytes] = []
-    write_layer(scan(source, **options), out.append)  # type: ignore[arg-type]
-    return b"".join(out)
+    out = bytearray()
+    write_layer(scan(source, **options), out.extend)  # type: ignore[arg-type]
+    return bytes(out)
 
 
 def open_descriptors() -> int:
@@ -135,6 +135,13 @@ def test_content_of_any_size_comes_whole(tree: Path, size: int) -> None:
     (tree / "x").write_bytes(content)
     ((_, data),) = _with_data(tar(tree, root=False))
     assert data == content
+
+
+def test_ends_of_large_files_are_not_mixed_up(tree: Path) -> None:
+    contents = [bytes([number]) * ((256 << 10) + 5) for number in range(4)]
+    for number, content in enumerate(contents):
+        (tree / str(number)).write_bytes(content)
+    assert [data for _, data in _with_data(tar(tree, root=False))] == contents
 
 
 def test_below_dest_and_without_the_source_itself(tree: Path) -> None:
