@@ -1,7 +1,7 @@
 """One blob checked in one pass: size, digest and, for a layer, compression, diff_id and every tar entry.
 
-The bytes are read once and never kept: a thread reads, hashes and inflates (with the GIL released), the caller's thread
-hashes the tar and walks its headers. Whatever goes wrong, the blob is read to its end, so that its digest is known:
+The bytes are read once and never kept: a thread reads, hashes, inflates and hashes again (with the GIL released), the
+caller's thread walks the tar's headers. Whatever goes wrong, the blob is read to its end, so that its digest is known:
 a damaged layer gets both faults, the broken stream and the wrong digest.
 """
 
@@ -117,15 +117,15 @@ def _walk(first: list[bytes], tap: _Tap, facts: BlobFacts, digest: str, algorith
     entries = EntryCheck(digest)
     faults: list[Finding] = []
     assert facts.compression is not None
-    with background(decompress(_joined(first, tap), facts.compression), depth=4) as inflated:
 
-        def hashed() -> Iterator[bytes]:
-            for chunk in inflated:
-                for update in updates:
-                    update(chunk)
-                yield chunk
+    def hashed(tar: Iterator[bytes]) -> Iterator[bytes]:
+        for chunk in tar:
+            for update in updates:
+                update(chunk)
+            yield chunk
 
-        tar = hashed()
+    # The thread does all that releases the GIL; the walk through the headers, which doesn't, has one for itself.
+    with background(hashed(decompress(_joined(first, tap), facts.compression)), depth=4) as tar:
         try:
             try:
                 check, reader = entries.check, TarReader(tar)

@@ -17,7 +17,7 @@ from oci.image.lenient import Target, read_target
 from oci.image.verify_blob import unreadable
 from oci.image.verify_config import ConfigClaims, compare_counts, compare_platform, manifest_rules, read_claims
 from oci.image.verify_grammar import Judged, Kind, judge
-from oci.layout.finding import Finding
+from oci.layout.finding import MAX_ALIKE, Finding, Severity
 from oci.spec import media_types
 from oci.spec.digest import Digest
 from oci.spec.platform import Platform, choose
@@ -67,9 +67,23 @@ class DocumentCheck:
         self.checked = Checked()
 
     def findings(self) -> Iterator[Finding]:
-        """All findings of documents and jobs, in the order in which the places were come to."""
+        """All findings of documents and jobs, in the order in which the places were come to.
+
+        Of each code at most MAX_ALIKE at places in one document: an index may list thousands of absent images.
+        """
+        more: dict[tuple[str, str, Severity], int] = {}
         for some in self._order:
-            yield from some
+            for finding in some:
+                document, pointed, _ = finding.where.partition(" /")
+                if pointed:
+                    kind = (document, finding.code, finding.severity)
+                    more[kind] = more.get(kind, 0) + 1
+                    if more[kind] > MAX_ALIKE:
+                        continue
+                yield finding
+        for (document, code, severity), count in more.items():
+            if count > MAX_ALIKE:
+                yield Finding(code, severity, document, f"and {count - MAX_ALIKE} more like the {MAX_ALIKE} above")
 
     def add(self, findings: Iterable[Finding]) -> None:
         """Put findings at the present place in the order."""

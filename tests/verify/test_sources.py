@@ -225,6 +225,23 @@ def test_documents_with_very_many_faults_are_bounded(maker: LayoutMaker) -> None
     assert 100 <= len(report.findings) <= 102
 
 
+def test_an_index_of_very_many_missing_images_is_bounded(maker: LayoutMaker) -> None:
+    missing = [images.descriptor(str(number).encode(), images.OCI_MANIFEST) for number in range(500)]
+    maker.finish(images.index(missing))
+    report = verify(maker.path)
+    assert codes(report) == ["missing-blob"] * 101
+    assert (report.findings[-1].where, report.findings[-1].message[:12]) == ("index.json", "and 400 more")
+
+
+@pytest.mark.parametrize(("depth", "code"), [(80, "schema"), (100_000, "invalid-json")])
+def test_nesting_is_bounded(maker: LayoutMaker, depth: int, code: str) -> None:
+    maker.finish()
+    (maker.path / "index.json").write_bytes(
+        b'{"schemaVersion":2,"manifests":[],"x":' + b"[" * depth + b"]" * depth + b"}"
+    )
+    assert codes(verify(maker.path)) == [code]
+
+
 def test_hostile_names_become_printable(maker: LayoutMaker) -> None:
     hostile = "\x1b[31mred\n::error::\u202eevil"
     layer = tar_layer([(f"../{hostile}", b"")])
