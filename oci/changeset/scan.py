@@ -19,7 +19,8 @@ Order: a directory before what is in it, names in byte order, each directory's w
 
 The tree may change underneath, or be made to mislead: every step is taken from an open directory, no symbolic link
 below the source is ever followed, what was opened is asked for its type and size, and a file that doesn't have that
-many bytes is an error before anything is finished.
+many bytes is an error before anything is finished. Modes that keep an owner out of their own files (an unpacked image
+has some) are opened for the moment of reading, and given back.
 """
 
 from __future__ import annotations
@@ -61,14 +62,25 @@ _OTHER = "other"  # not known from the listing: neither file nor directory
 
 
 class _Level:
-    """A directory being listed: its descriptor (-1 while given back), its identity, and the names still to come."""
+    """A directory being listed: its descriptor (-1 while given back), its identity, and the names still to come.
 
-    __slots__ = ("fd", "identity", "names", "prefix")
+    `mode` is what it must be given back at the end, where it had to be opened to its owner for reading.
+    """
+
+    __slots__ = ("fd", "identity", "mode", "names", "prefix")
 
     def __init__(self, fd: int, prefix: bytes, status: os.stat_result) -> None:
         self.fd, self.prefix = fd, prefix
         self.identity = (status.st_dev, status.st_ino)
         self.names: Iterator[tuple[bytes, str]] = iter(())
+        self.mode: int | None = None
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            if self.mode is not None:
+                os.fchmod(self.fd, self.mode)
+            os.close(self.fd)
+            self.fd = -1
 
 
 class Scan:
@@ -114,6 +126,7 @@ class Scan:
         self._levels: list[_Level] = []
         self._held = -1  # descriptor of the file whose data the caller may be reading
         self._skip = False
+        self._before: os.stat_result | None = None  # a directory's status before it was opened to its owner
         self._buffer: memoryview | None = None
 
     def skip(self) -> None:
@@ -169,12 +182,12 @@ class Scan:
     def _enter(self, fd: int, path: bytes) -> Entry:
         """Go down into a directory just opened; gives its entry, and doesn't list it yet."""
         levels = self._levels
-        status = os.fstat(fd)
+        status = self._before or os.fstat(fd)
         levels.append(_Level(fd, path + b"/" if path else b"", status))
-        if len(levels) > MAX_OPEN_LEVELS:
-            spare = levels[-1 - MAX_OPEN_LEVELS]
-            os.close(spare.fd)
-            spare.fd = -1
+        if self._before is not None:
+            levels[-1].mode, self._before = status.st_mode & 0o7777, None
+        if len(levels) > MAX_OPEN_LEVELS and (spare := levels[-1 - MAX_OPEN_LEVELS]).mode is None:
+            spare.close()
         self.inode = None
         return self._entry(path, DIR, status, _xattrs(fd))
 
@@ -202,7 +215,7 @@ class Scan:
                 if (status.st_dev, status.st_ino) != parent.identity:
                     raise self._changed(level.prefix[:-1], "was moved while it was read")
         finally:
-            os.close(level.fd)
+            level.close()
 
     # Everything else
 
@@ -210,7 +223,7 @@ class Scan:
         try:
             fd = self._held = os.open(name, _FILE_FLAGS, dir_fd=dir_fd)
         except OSError as error:
-            raise self._failed(path, error) from error
+            fd = self._held = self._open_closed(name, _FILE_FLAGS, dir_fd, path, error)
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise self._changed(path, "was replaced while it was read")
@@ -326,9 +339,44 @@ class Scan:
 
     def _open(self, name: bytes, flags: int, dir_fd: int, path: bytes) -> int:
         try:
-            return os.open(name, flags, dir_fd=dir_fd)
+            fd = os.open(name, flags, dir_fd=dir_fd)
         except OSError as error:
+            return self._open_closed(name, flags, dir_fd, path, error)
+        if flags & os.O_DIRECTORY and os.geteuid() and not os.access(b".", os.X_OK, dir_fd=fd, effective_ids=True):
+            os.close(fd)  # it can be listed, but nothing in it reached
+            return self._open_closed(
+                name, flags, dir_fd, path, PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            )
+        return fd
+
+    def _open_closed(self, name: bytes, flags: int, dir_fd: int, path: bytes, error: OSError) -> int:
+        """Open what its mode keeps its own owner out of, by changing the mode for as long as that takes.
+
+        An ordinary user's unpacked image has such files and directories, and only root reads them without.
+        """
+        if not isinstance(error, PermissionError):
             raise self._failed(path, error) from error
+        handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+        try:
+            status = os.fstat(handle)
+            directory = bool(flags & os.O_DIRECTORY)
+            if status.st_uid != os.geteuid() or not (stat.S_ISDIR if directory else stat.S_ISREG)(status.st_mode):
+                raise self._failed(path, error) from error
+            mode = status.st_mode & 0o7777
+            this = f"/proc/self/fd/{handle}"  # leads to what was looked at, whatever has its name by now
+            os.chmod(this, mode | (0o700 if directory else 0o400))
+            try:
+                fd = os.open(this, flags & ~os.O_NOFOLLOW)
+            except BaseException:
+                os.chmod(this, mode)
+                raise
+            if directory:
+                self._before = status  # its mode is given back when it has been left
+            else:
+                os.chmod(this, mode)
+            return fd
+        finally:
+            os.close(handle)
 
     def _release(self) -> None:
         os.close(self._held)
@@ -338,8 +386,7 @@ class Scan:
         if self._held >= 0:
             self._release()
         while self._levels:
-            if (fd := self._levels.pop().fd) >= 0:
-                os.close(fd)
+            self._levels.pop().close()
 
     def _left_out(self, path: bytes) -> bool:
         below = self._below(path)

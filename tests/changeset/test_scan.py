@@ -7,8 +7,10 @@ import resource
 import socket
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -17,6 +19,8 @@ from oci.changeset.write import write_layer
 from oci.errors import InvalidInput, SourceError, UnsafeEntry
 from oci.tar import Entry, TarReader
 from tests.support.users import as_user
+
+T = TypeVar("T")
 
 ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not ROOT, reason="needs to run as root")
@@ -400,6 +404,20 @@ def test_thousands_of_levels_take_few_descriptors(tree: Path) -> None:
     os.close(top)
 
 
+def test_deep_branches_give_descriptors_back_in_turn(tree: Path) -> None:
+    deep = tree
+    for level in range(150):
+        (deep / "a").mkdir()
+        if level % 10 == 0:
+            (deep / "b/c/d").mkdir(parents=True)
+        deep = deep / "a"
+    before = open_descriptors()
+    opened = [open_descriptors() - before for _ in scan(tree)]
+    assert len(opened) == 1 + 150 + 15 * 3
+    assert max(opened) <= 135
+    assert open_descriptors() == before
+
+
 def test_a_scan_left_early_closes_all_it_opened(tree: Path) -> None:
     (tree / "a/b").mkdir(parents=True)
     (tree / "a/b/x").write_bytes(bytes(3 << 20))
@@ -413,14 +431,48 @@ def test_a_scan_left_early_closes_all_it_opened(tree: Path) -> None:
     assert open_descriptors() == before
 
 
+@contextmanager
+def shared_place() -> Iterator[Path]:
+    """A directory that other users can use, which pytest's are not."""
+    with tempfile.TemporaryDirectory() as place:
+        os.chmod(place, 0o1777)
+        yield Path(place)
+
+
+def as_somebody(function: Callable[..., T], *args: object) -> T:
+    return as_user(function, *args) if ROOT else function(*args)
+
+
+@needs_root
 def test_what_cannot_be_read_is_named() -> None:
-    with tempfile.TemporaryDirectory() as place:  # not pytest's, which is closed to other users
-        os.chmod(place, 0o755)
-        secret = Path(place) / "secret"
-        secret.touch()
-        secret.chmod(0)
+    with shared_place() as place:
+        (place / "secret").touch()
+        (place / "secret").chmod(0)
         with pytest.raises(SourceError, match=r"secret: can't be read: Permission denied"):
-            as_user(names, Path(place)) if ROOT else names(Path(place))
+            as_user(names, place)
+
+
+def closed_tree(place: Path) -> tuple[list[tuple[bytes, int]], list[int]]:
+    (place / "d/e").mkdir(parents=True)
+    (place / "d/e/x").write_text("x")
+    paths = [place / "d/e/x", place / "d/e", place / "d"]
+    for path, mode in zip(paths, (0o200, 0o600, 0), strict=True):
+        path.chmod(mode)
+    found = [(entry.name, entry.mode) for entry, _ in scan(place, root=False)]
+    left = []
+    for path in reversed(paths):
+        left.append(path.stat().st_mode & 0o7777)
+        path.chmod(0o700)
+    return found, left
+
+
+def test_an_owner_kept_out_by_modes_reads_and_leaves_them_as_they_were() -> None:
+    with shared_place() as place:
+        place.joinpath("top").mkdir()
+        place.joinpath("top").chmod(0o1777)
+        found, left = as_somebody(closed_tree, place / "top")
+    assert found == [(b"d", 0), (b"d/e", 0o600), (b"d/e/x", 0o200)]
+    assert left == [0, 0o600, 0o200]
 
 
 def test_content_that_is_not_as_long_as_its_entry_says_is_refused() -> None:
@@ -433,6 +485,7 @@ def test_content_that_is_not_as_long_as_its_entry_says_is_refused() -> None:
 MAKE = """
 import os, sys
 from pathlib import Path
+from typing import TypeVar
 from oci.changeset.scan import scan
 from oci.changeset.write import write_layer
 import hashlib
