@@ -128,7 +128,7 @@ def verify_layout(
         if not kinds:
             return Report(subject=show(subject), findings=tuple(check.findings()))
     found = check_files(kinds)
-    check.add(limited(found if whole else (one for one in found if one.severity == "error"), "blobs"))
+    check.add(limited((one for one in found if whole or one.where in _REQUIRED), "blobs"))
     if kinds.get("oci-layout") == "file":
         marker = _file(files, "oci-layout", MAX_HEADER, check)
         check.add(_marker(marker) if marker is not None else ())
@@ -148,6 +148,8 @@ def verify_layout(
 
 
 # The layout's own files
+
+_REQUIRED = ("oci-layout", "index.json", "blobs")
 
 
 def _file(files: LayoutFiles, name: str, limit: int, check: DocumentCheck) -> bytes | None:
@@ -309,7 +311,7 @@ def _judged(job: BlobJob, facts: BlobFacts) -> Iterator[Finding]:
         yield Finding.error("digest-mismatch", job.where, f"{message}{also}")
     for media_type, where in job.media_types.items():
         claimed = media_types.layer_compression(media_type)
-        if claimed is not None and facts.size and claimed != facts.compression:
+        if claimed is not None and claimed != facts.compression:
             message = (
                 f"{media_type} means compression {claimed}, the bytes of {job.digest} are {_named(facts.compression)}"
             )

@@ -112,6 +112,20 @@ def test_a_tag_is_found_in_an_index_json_that_is_partly_wrong(maker: LayoutMaker
         verify(path, tag="other")
 
 
+def test_one_image_is_not_blamed_for_what_lies_beside_it(maker: LayoutMaker) -> None:
+    path = two_images(maker)
+    maker.put(b"spare")
+    (path / "blobs" / "sha256" / ("0" * 64)).mkdir()
+    assert codes(verify(path, tag="good")) == []
+    assert "layout-file" in codes(verify(path))
+
+
+def test_a_damaged_list_of_blobs_hides_nothing_else(maker: LayoutMaker) -> None:
+    path = two_images(maker)
+    (path / "blobs" / "loop").symlink_to("loop")
+    assert sorted(codes(verify(path))) == ["foreign-file", "missing-blob"]
+
+
 def test_a_digest_may_be_deeper_than_index_json(maker: LayoutMaker) -> None:
     path = two_platforms(maker)
     children = maker.read(maker.entries[0]["digest"])["manifests"]

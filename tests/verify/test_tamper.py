@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import json
 import os
 from collections.abc import Callable
@@ -435,6 +436,16 @@ CASES: dict[str, tuple[Callable[[Case], object], list[Found]]] = {
         ),
         [("media-type", "MANIFEST /layers/1")],
     ),
+    "a layer of no bytes that says gzip": (
+        lambda case: case.replace_layer(1, LayerBlob(b"", images.OCI_LAYER_GZIP, digest(b""))),
+        [("media-type", "MANIFEST /layers/1")],
+    ),
+    "a layer compressed with bzip2": (
+        lambda case: case.replace_layer(
+            1, LayerBlob(bz2.compress(images.tar({"a": b"x"})), images.OCI_LAYER_GZIP, digest(images.tar({"a": b"x"})))
+        ),
+        [("media-type", "MANIFEST /layers/1")],
+    ),
     "a layer of Docker's type": (
         manifest(lambda value: value["layers"][0].update(mediaType=images.DOCKER_LAYER_GZIP)),
         [("mixed-media-types?", "MANIFEST /layers/0")],
@@ -442,6 +453,40 @@ CASES: dict[str, tuple[Callable[[Case], object], list[Found]]] = {
     "a layer that says it is a config": (
         manifest(lambda value: value["layers"][0].update(mediaType=images.OCI_CONFIG)),
         [("media-type", "MANIFEST /layers/0")],
+    ),
+    "a config that says it is a layer": (
+        manifest(lambda value: value["config"].update(mediaType=images.OCI_LAYER)),
+        [("media-type", "MANIFEST /config")],
+    ),
+    "a manifest without media type under an index's": (
+        lambda case: (
+            case.rewrite_manifest(lambda value: value.pop("mediaType")),
+            case.rewrite_index(lambda value: value["manifests"][0].update(mediaType=images.OCI_INDEX)),
+        ),
+        [("media-type", "index.json /manifests/0")],
+    ),
+    "one manifest under two media types": (
+        index(lambda value: value["manifests"].append({**value["manifests"][0], "mediaType": images.DOCKER_MANIFEST})),
+        [
+            ("duplicate-tag?", f"index.json /manifests/1/annotations/{images.REF_NAME}"),
+            ("media-type", "index.json /manifests/1"),
+        ],
+    ),
+    "a manifest that is too large": (
+        manifest(lambda value: value.update(x="x" * (4 << 20))),
+        [("too-large", "index.json /manifests/0"), *[("unreferenced-blob?", "*")] * 3],
+    ),
+    "a config that is too large": (
+        config(lambda value: value.update(x="x" * (8 << 20))),
+        [("too-large", "MANIFEST /config")],
+    ),
+    "an index.json that is too large": (
+        lambda case: write("index.json", encode({**case.index, "x": "x" * (4 << 20)}))(case),
+        [("too-large", "index.json"), *[("unreferenced-blob?", "*")] * 4],
+    ),
+    "a number of very many digits": (
+        lambda case: write("index.json", encode({**case.index, "x": "@"}).replace(b'"@"', b"1" * 5000))(case),
+        [("invalid-json", "index.json"), *[("unreferenced-blob?", "*")] * 4],
     ),
     "an artifact without a type": (artifact, [("artifact-type", "*")]),
     "an artifact with a type": (lambda case: artifact(case, artifactType="application/vnd.example.thing"), []),
