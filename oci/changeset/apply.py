@@ -231,6 +231,8 @@ class _Applier:
             target = join(source.path, target_name)
             if target == path and _exists(name, directory.fd):
                 return
+            if target.startswith(path + b"/"):
+                raise UnsafeEntry(path, "a hard link to what lies below itself")
             # What is on disk and not hidden from this layer, this layer made; unless it is a higher one's directory.
             if not source.hidden and target_name not in source.taken and target not in pending:
                 try:

@@ -166,7 +166,9 @@ class _Search:
         hardlinks: dict[bytes, bytes] = {}
         for entry, path, _ in self._entries():
             if entry.kind == HARDLINK:
-                hardlinks[path] = self._resolve(clean(entry.linkname))
+                target = self._resolve(clean(entry.linkname))
+                if target != path:  # a link to itself changes nothing
+                    hardlinks[path] = target
                 continue
             hardlinks.pop(path, None)
             if entry.kind == SYMLINK:

@@ -8,8 +8,8 @@ Two kinds of unpack (docs/unpack.md says it for users):
   (https://github.com/rootless-containers/proto: a protobuf message `Resource {uint32 uid = 1; uint32 gid = 2}`, where
   2³²-1 stands for "not noted").
 
-Extended attributes that speak to one host, or to the file system that holds the tree, mean something else anywhere else:
-they are neither written nor read (image-spec v1.1.1 layer.md#file-attributes asks for `xattrs`, not for these).
+Extended attributes that speak to one host, or to the file system that holds the tree, mean something else anywhere
+else: they are neither written nor read (image-spec v1.1.1 layer.md#file-attributes asks for `xattrs`, not for these).
 """
 
 from __future__ import annotations

@@ -44,6 +44,7 @@ class Shadow:
         "_names",
         "_own_cut",
         "_own_dirs",
+        "_own_met",
         "_own_names",
         "_own_whiteouts",
     )
@@ -60,6 +61,7 @@ class Shadow:
         self._own_whiteouts: dict[bytes, set[bytes]] = {}
         self._own_dirs: dict[bytes, bool] = {}
         self._own_cut: set[bytes] = set()
+        self._own_met: set[bytes] = set()  # directories of higher layers where this one has a file
         self._keep = True
         self._memo: dict[bytes, bool] = {}
 
@@ -81,7 +83,9 @@ class Shadow:
             if settled or directory not in self._dirs:
                 self._dirs[directory] = settled
         self._cut |= self._own_cut
-        self._own_names, self._own_whiteouts, self._own_dirs, self._own_cut = {}, {}, {}, set()
+        self._cut |= self._own_met
+        self._own_names, self._own_whiteouts, self._own_dirs = {}, {}, {}
+        self._own_cut, self._own_met = set(), set()
         self._memo.clear()
 
     # What the layers above say.
@@ -131,7 +135,7 @@ class Shadow:
         if self.shows(path, kind):
             return True
         if kind != _DIR and self._keep and path in self._dirs:
-            self._own_cut.add(path)
+            self._own_met.add(path)
         return False
 
     # What this layer says.
@@ -147,6 +151,7 @@ class Shadow:
         self.imply(parent)
         if kind == _DIR:
             self._own_dirs[path] = True
+            self._own_met.discard(path)
             if (names := self._own_names.get(parent)) is not None:
                 names.discard(name)
         else:
@@ -158,6 +163,7 @@ class Shadow:
         if not self._keep:
             return
         dirs = self._own_dirs
+        self._own_met.discard(directory)  # of a file and a directory in one tar, the later counts
         while directory not in dirs:
             dirs[directory] = False
             if not directory:

@@ -1,0 +1,57 @@
+"""Running a function as an ordinary user, in a child process, from tests that run as root."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pickle
+import traceback
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+NOBODY = 65534
+
+
+def as_user(function: Callable[..., T], *args: object, uid: int = NOBODY, gid: int = NOBODY, **named: object) -> T:
+    """Call `function` in a forked child without privileges; return what it returns, raise what it raises.
+
+    Results and errors must pickle; an error of a class with a peculiar constructor comes back with its text alone.
+    """
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.close(reading)
+            os.setgroups([])
+            os.setresgid(gid, gid, gid)
+            os.setresuid(uid, uid, uid)
+            os.environ["HOME"] = "/nonexistent"
+            answer: tuple[str, object]
+            try:
+                answer = ("result", function(*args, **named))
+            except Exception as error:  # noqa: BLE001 - raised again by the parent
+                kind = type(error)
+                answer = ("error", (kind.__module__, kind.__qualname__, str(error), traceback.format_exc()))
+            with os.fdopen(writing, "wb") as pipe:
+                pickle.dump(answer, pipe)
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        raw = pipe.read()
+    os.waitpid(child, 0)
+    if not raw:
+        raise RuntimeError("the child died without an answer")
+    what, value = pickle.loads(raw)
+    if what == "result":
+        return value  # type: ignore[no-any-return]
+    module, name, text, trace = value
+    kind = getattr(importlib.import_module(module), name)
+    error: Exception = kind.__new__(kind)
+    error.args = (text,)
+    error.add_note(trace)
+    raise error
