@@ -26,9 +26,9 @@ class Planned:
     """A path of the merged tree.
 
     `entry` is the tar entry with its attributes and, for a file, where its data is in layer `layer` (0 is the bottom
-    one); its name is that in the archive, which is another than `path` for a hard link's further names. A directory that
-    no layer named has an entry made up: 0755, root's, of 1970. `first` is the path of a hard link's first name in the
-    order of the plan, None where this is it or the only one.
+    one); its name is that in the archive, which is another than `path` for a hard link's further names. A directory
+    that no layer named has an entry made up: 0755, root's, of 1970. `first` is the path of a hard link's first name in
+    the order of the plan, None where this is it or the only one.
     """
 
     __slots__ = ("entry", "first", "layer", "path")
