@@ -105,7 +105,8 @@ class UnsupportedDigest(InvalidInput):
 
     def __init__(self, digest: str, algorithm: str) -> None:
         self.digest, self.algorithm = digest, algorithm
-        super().__init__(f"digest {show(digest)} uses the algorithm {algorithm!r}; only sha256 and sha512 can be checked")
+        known = "only sha256 and sha512 can be checked"
+        super().__init__(f"digest {show(digest)} uses the algorithm {algorithm!r}; {known}")
 
 
 class InvalidReference(InvalidInput):
@@ -207,7 +208,8 @@ class NoMatchingPlatform(NotFound):
     def __init__(self, wanted: str, where: str, available: Sequence[str]) -> None:
         self.wanted, self.where, self.available = wanted, where, tuple(available)
         listed = ", ".join(show(name) for name in self.available) or "none"
-        super().__init__(f"no image for platform {show(wanted)} in {show(where)}; there is: {listed}; choose with --platform")
+        there = f"there is: {listed}; choose with --platform"
+        super().__init__(f"no image for platform {show(wanted)} in {show(where)}; {there}")
 
 
 class LayoutError(OciError):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,12 +10,12 @@ import typer
 from oci.cli import building, options, sources
 from oci.cli.failures import UsageError
 from oci.cli.session import Session
-from oci.errors import CorruptStream, InvalidInput, OciError, TarError, show
+from oci.errors import InvalidInput, SourceError, show
 
 if TYPE_CHECKING:
-    from oci.image.builder import ImageBuilder
+    from oci.image.create import Source
 
-_STDIN = "-"
+_STDIN = "/dev/stdin"
 
 
 def append(
@@ -29,7 +27,7 @@ def append(
         list[str],
         typer.Argument(
             metavar="SOURCE[:DEST]",
-            help="A directory or a tar file (- is stdin), and where in the image it goes.",
+            help="A directory or a tar file (- or /dev/stdin: a pipe), and where in the image it goes.",
             show_default=False,
         ),
     ],
@@ -89,69 +87,51 @@ def append(
     Example:
       ocikit append scratch rootfs.tar.zst -t ./images:base
       ocikit append ./images:base app:/opt/app conf:/etc/app -t ./images:app --owner 0:0
-      tar c site | ocikit append ./images:base -:/srv -t oci-archive:site.tar:v1 --compression zstd
+      tar c site | ocikit append ./images:base /dev/stdin:/srv -t oci-archive:site.tar:v1 --compression zstd
     """
     session = Session.of(context)
     inputs = [_source(text) for text in source]
-    if sum(path == _STDIN for path, _ in inputs) > 1:
+    if sum(one.path == _STDIN for one in inputs) > 1:
         raise UsageError("- (stdin) can be read once only")
     target = sources.parse_destination(tag)
     algorithm, level = options.parse_compression(compression or "gzip")
     epoch = session.source_date_epoch()
     settings: dict[str, Any] = {
+        "owner": _owner(owner),
         "mode": _mode(mode),
         "mtime": _mtime(mtime),
+        "clamp_mtime": None if epoch is None else epoch * 10**9,
         "exclude": exclude or (),
+        "created": session.created(created),
         "created_by": created_by,
         "comment": comment,
-    }
-    who = _owner(owner)
-    builder_settings: dict[str, Any] = {
-        "created": session.created(created),
-        "clamp_mtime": None if epoch is None else epoch * 10**9,
         "compression": algorithm,
         "level": level,
+        "warn": lambda where, why: session.warn(f"{show(where)}: {why}"),
     }
     if reference == building.SCRATCH:
-        builder_settings["platform"] = options.parse_platform(platform)
-    from oci.image.builder import ImageBuilder
+        settings["platform"] = options.parse_platform(platform)
+    from oci.image.create import append as append_layers
 
     with building.workplace(session, reference, target, platform) as place, session.progress("appending"):
         if place.base is not None:
             building.must_be_for(place.base, platform, reference)
-        builder = ImageBuilder(place.blobs, place.base, **builder_settings)
-        for path, dest in inputs:
-            _add(builder, session, path, dest, who, settings)
-        written = place.finish(builder.finish())
+        written = place.finish(append_layers(place.blobs, place.base, inputs, **settings))
     sources.say_written(tag, target, written, json=json)
 
 
-def _source(text: str) -> tuple[str, str]:
-    """SOURCE[:DEST]; a path that is there as it stands has no DEST."""
-    path, colon, dest = text.rpartition(":")
-    if not colon or os.path.lexists(text):
-        path, dest = text, ""
-    if path != _STDIN and not os.path.exists(path):
-        raise OciError(f"{show(path)}: no such file or directory")
-    return path, dest
+def _source(text: str) -> Source:
+    from oci.image.create import Source
 
-
-def _add(builder: ImageBuilder, session: Session, path: str, dest: str, owner: Any, settings: dict[str, Any]) -> None:
-    if path != _STDIN and os.path.isdir(path):
-        builder.add_directory(
-            path, dest, owner=owner, warn=lambda where, why: session.warn(f"{show(where)}: {why}"), **settings
-        )
-        return
-    ids = owner if isinstance(owner, tuple) else None
     try:
-        builder.add_tar(_stdin() if path == _STDIN else path, dest, owner=ids, **settings)
-    except (TarError, CorruptStream) as error:
-        raise OciError(f"{show('stdin' if path == _STDIN else path)}: {error}") from error
-
-
-def _stdin() -> Iterator[bytes]:
-    while chunk := sys.stdin.buffer.read(1 << 20):
-        yield chunk
+        found = Source.parse(text)
+    except InvalidInput as error:
+        raise UsageError(str(error)) from None
+    if found.path == "-":
+        return Source(path=_STDIN)
+    if not os.path.lexists(found.path):  # before anything is made
+        raise SourceError(found.path, "no such file or directory")
+    return found
 
 
 def _owner(text: str) -> Any:

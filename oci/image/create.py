@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from oci.changeset.scan import MTime, Owner
-from oci.errors import InvalidInput, SourceError
+from oci.errors import CorruptStream, InvalidInput, SourceError, TarError
 from oci.image.builder import ImageBuilder, Warn
 from oci.image.image import Image
 from oci.layout.blobs import BlobStore
@@ -79,29 +79,32 @@ def append(
     )
     exclude = tuple(exclude)
     for source in sources:
-        if not os.path.lexists(source.path):
-            raise SourceError(source.path, "no such file or directory")
-        if os.path.isdir(source.path):
-            builder.add_directory(
-                source.path,
-                source.dest,
-                owner=owner or "auto",
-                mode=mode,
-                mtime=mtime,
-                exclude=exclude,
-                warn=warn,
-                created_by=created_by,
-                comment=comment,
-            )
-        else:
-            builder.add_tar(
-                source.path,
-                source.dest,
-                owner=owner if isinstance(owner, tuple) else None,
-                mode=mode,
-                mtime=mtime,
-                exclude=exclude,
-                created_by=created_by,
-                comment=comment,
-            )
+        _add(
+            builder,
+            source,
+            owner,
+            warn,
+            {
+                "mode": mode,
+                "mtime": mtime,
+                "exclude": exclude,
+                "created_by": created_by,
+                "comment": comment,
+            },
+        )
     return builder.finish()
+
+
+def _add(
+    builder: ImageBuilder, source: Source, owner: Owner | None, warn: Warn | None, settings: dict[str, Any]
+) -> None:
+    if not os.path.lexists(source.path):
+        raise SourceError(source.path, "no such file or directory")
+    if os.path.isdir(source.path):
+        builder.add_directory(source.path, source.dest, owner=owner or "auto", warn=warn, **settings)
+        return
+    ids = owner if isinstance(owner, tuple) else None
+    try:
+        builder.add_tar(source.path, source.dest, owner=ids, **settings)
+    except (TarError, CorruptStream) as error:  # of several sources, say which
+        raise SourceError(source.path, str(error)) from error

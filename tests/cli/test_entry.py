@@ -152,8 +152,7 @@ def test_sigterm_unwinds_like_an_interrupt(here: Path) -> None:
     code = (
         "import sys, time; from oci.layout.layout import Layout; from oci.cli.entry import main\n"
         "def slow(path):\n"
-        "    print('running', flush=True)\n"
-        "    try: time.sleep(30)\n"
+        "    try: print('running', flush=True); time.sleep(30)\n"
         "    finally: print('unwound', flush=True)\n"
         "Layout.create = slow\n"
         "sys.exit(main(['init', 'x']))"
