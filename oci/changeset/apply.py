@@ -60,7 +60,7 @@ class _Applier:
     def __init__(self, root_fd: int, maker: NodeMaker) -> None:
         self._maker = maker
         self._shadow = Shadow()
-        self._tree = Tree(root_fd, self._shadow)
+        self._tree = Tree(root_fd, self._shadow, strict_umask=maker.strict_umask)
         self._pending = PendingLinks()
         self._directories = DirectoryLog()
         self._directories.imply(b"")

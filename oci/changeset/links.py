@@ -169,6 +169,7 @@ class _Search:
                 target = self._resolve(clean(entry.linkname))
                 if target != path:  # a link to itself changes nothing
                     hardlinks[path] = target
+                    self._links.pop(path, None)
                 continue
             hardlinks.pop(path, None)
             if entry.kind == SYMLINK:

@@ -62,6 +62,7 @@ class NodeMaker:
             os.close(fd)
             os.unlink(probe, dir_fd=root_fd)
         self._uid, self._gid = (0, 0) if rootless else (made.st_uid, made.st_gid)
+        self.strict_umask = made.st_mode & 0o700 != 0o700
         self._fix = ~made.st_mode & 0o777 | 0o7000  # mode bits that creation doesn't set, or that chown clears
 
     def file(self, dir_fd: int, name: bytes, entry: Entry, source: DataSource) -> None:

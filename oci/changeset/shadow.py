@@ -84,6 +84,8 @@ class Shadow:
                 self._dirs[directory] = settled
         self._cut |= self._own_cut
         self._cut |= self._own_met
+        for directory in self._own_met:  # still lower directories give it no attributes either
+            self._dirs[directory] = True
         self._own_names, self._own_whiteouts, self._own_dirs = {}, {}, {}
         self._own_cut, self._own_met = set(), set()
         self._memo.clear()

@@ -47,8 +47,9 @@ class Directory:
 class Tree:
     """The directories below the descriptor `root_fd`, seen by one layer after the other."""
 
-    def __init__(self, root_fd: int, shadow: Shadow) -> None:
+    def __init__(self, root_fd: int, shadow: Shadow, *, strict_umask: bool = False) -> None:
         self._root_fd = root_fd
+        self.strict_umask = strict_umask  # the umask keeps even the owner out
         self._shadow: Shadow | None = shadow
         # Open and hidden directories by real path, least recently used first. Real: no component is a link.
         self._cache: dict[bytes, Directory] = {}
@@ -208,6 +209,8 @@ class Tree:
     def make(self, parent: Directory, name: bytes) -> None:
         """Make a directory that only its owner can use, which is what it stays until everything is in it."""
         os.mkdir(name, 0o700, dir_fd=parent.fd)
+        if self.strict_umask:
+            os.chmod(name, 0o700, dir_fd=parent.fd)
         parent.own.discard(name)  # a device that was left out, say
 
     def vacate(self, parent: Directory, name: bytes) -> None:

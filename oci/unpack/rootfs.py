@@ -133,6 +133,7 @@ def _make_scratch(parent_fd: int, name: bytes, where: str) -> tuple[bytes, int]:
         scratch = _prefix(name) + secrets.token_hex(4).encode()
         try:
             os.mkdir(scratch, 0o700, dir_fd=parent_fd)
+            os.chmod(scratch, 0o700, dir_fd=parent_fd)  # whatever the umask
             root_fd = os.open(scratch, DIRECTORY, dir_fd=parent_fd)
         except FileExistsError:
             continue
@@ -147,6 +148,7 @@ def _make_scratch(parent_fd: int, name: bytes, where: str) -> tuple[bytes, int]:
     for acl in _INHERITED:
         with contextlib.suppress(OSError):
             os.removexattr(root_fd, acl)
+    os.fchown(root_fd, -1, os.getegid())
     os.fchmod(root_fd, 0o700)
     return scratch, root_fd
 
