@@ -128,7 +128,9 @@ def sweep(directory: StrPath, *, dry_run: bool = False) -> list[str]:
     """
     found: list[str] = []
     with os.scandir(directory) as entries:
-        names = sorted(entry.name for entry in entries if entry.name.startswith(TEMPORARY))
+        names = sorted(
+            entry.name for entry in entries if entry.name.startswith(TEMPORARY) and entry.is_file(follow_symlinks=False)
+        )
     for name in names:
         path = os.path.join(directory, name)
         try:
