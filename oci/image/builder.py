@@ -168,11 +168,10 @@ class ImageBuilder:
         """Add a layer of entries as they are: a changeset from compare.py, or whatever else."""
         with (
             self._blobs.writer() as blob,
-            LayerWriter(blob.write, self._compression, self._level, self._threads) as writer,
+            LayerWriter(blob.write, self._compression, self._level, self._threads, commit=blob.commit) as writer,
         ):
             totals = write_layer(entries, writer.write)
             summary = writer.finish()
-            blob.commit(summary.digest)
         descriptor = Descriptor(
             media_type=media_types.layer_media_type(self._family, self._compression),
             digest=summary.digest,

@@ -55,17 +55,28 @@ class LayerWriter:
 
     `threads` (at least 1) is how many compress at once; one more hashes. As a context manager it stops the threads when
     an error comes between.
+
+    Where what is behind the sink hashes its bytes anyway, as a blob store's writer does, `commit` is what ends it and
+    gives the blob's digest and size; `finish` calls it last, and nothing is hashed twice.
     """
 
     def __init__(
-        self, sink: Callable[[bytes], object], compression: Written = "gzip", level: int | None = None, threads: int = 2
+        self,
+        sink: Callable[[bytes], object],
+        compression: Written = "gzip",
+        level: int | None = None,
+        threads: int = 2,
+        *,
+        commit: Callable[[], tuple[Digest, int]] | None = None,
     ) -> None:
         if threads < 1:
             raise ValueError(f"a layer needs at least one thread, not {threads}")
         self._sink = sink
+        self._commit = commit
         self._encoder: Encoder = encoder(compression, level, threads)
         self._tar = hashlib.sha256()
-        self._blob = self._tar if compression == "none" else hashlib.sha256()
+        # An uncompressed blob is the tar: one hash for both.
+        self._blob = self._tar if compression == "none" or commit is not None else hashlib.sha256()
         self._tar_size = 0
         self._size = 0
         self._block = memoryview(bytearray(BLOCK))
@@ -200,9 +211,10 @@ class LayerWriter:
             self._emit(self._encoder.tail())
         finally:
             self.close()
+        digest, size = self._commit() if self._commit else (Digest("sha256", self._blob.hexdigest()), self._size)
         return LayerSummary(
-            digest=Digest("sha256", self._blob.hexdigest()),
-            size=self._size,
+            digest=digest,
+            size=size,
             diff_id=Digest("sha256", self._tar.hexdigest()),
             tar_size=self._tar_size,
         )
