@@ -176,7 +176,8 @@ def show_it(demo: Demo, base: Path, what: str) -> None:
     demo.run("ocikit append ./images:base app -t ./images:hello --created-by 'our program' --owner 0:0")
     demo.run("ocikit config ./images:hello -t ./images:hello --cmd '[\"/usr/local/bin/hello\"]' --env LANG=C.UTF-8")
 
-    demo.say("What is there now.")
+    demo.say("The images in between are of no use any more: delete what no tag leads to. Then see what is there.")
+    demo.run("ocikit gc ./images")
     demo.run("ocikit ls ./images")
     demo.run("ocikit inspect ./images:hello")
     demo.run("ocikit history ./images:hello")

@@ -14,8 +14,11 @@ README = (ROOT / "README.md").read_text()
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def blocks(kind: str) -> list[str]:
-    return [body for found, body in BLOCK.findall(README) if found == kind]
+GUIDE = (ROOT / "docs/library.md").read_text()
+
+
+def blocks(kind: str, page: str = README) -> list[str]:
+    return [body for found, body in BLOCK.findall(page) if found == kind]
 
 
 @pytest.fixture(scope="module")
@@ -50,16 +53,16 @@ def test_the_tour_names_every_command_at_least_once() -> None:
     assert missing <= {"init"}  # append makes its layout itself
 
 
-def test_the_library_example_runs_as_it_stands_there(toured: tuple[Path, dict[str, str]]) -> None:
+@pytest.mark.parametrize("page", [README, GUIDE], ids=["README.md", "docs/library.md"])
+def test_the_library_examples_run_as_they_stand_there(toured: tuple[Path, dict[str, str]], page: str) -> None:
     folder, _ = toured
-    examples = blocks("python")
-    assert examples
-    for code in examples:
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", code],
-            cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
+    code = "\n".join(blocks("python", page))
+    assert code
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 def test_links_to_files_of_the_project_lead_somewhere() -> None:
