@@ -32,7 +32,8 @@ class Lookahead:
         missing = count - (len(self._buffer) - self._position)
         if missing <= 0:
             return True
-        parts = [self._buffer[self._position :]]
+        rest = self._buffer[self._position :]
+        parts = [rest] if rest else []  # a single part is joined without a copy
         while missing > 0 and (chunk := next(self._source, None)) is not None:
             parts.append(chunk)
             missing -= len(chunk)
