@@ -186,19 +186,18 @@ def _exchange(parent_fd: int, one: bytes, other: bytes) -> bool:
 def _clear_leftovers(parent_fd: int, name: bytes) -> None:
     """Remove what killed runs for this destination left; put back a former tree that lost its name to one."""
     prefix = _prefix(name)
+    private = not os.fstat(parent_fd).st_mode & 0o022
     for found in os.listdir(parent_fd):
         leftover = os.fsencode(found)
         if not leftover.startswith(prefix) or not _is_ours(leftover[len(prefix) :]):
             continue
         try:
             fd = os.open(leftover, DIRECTORY, dir_fd=parent_fd)
-        except PermissionError:
-            with contextlib.suppress(OSError):
-                os.chmod(leftover, 0o700, dir_fd=parent_fd)
-            continue
-        except OSError:
+        except OSError:  # no directory, or one that this user can't open, hence not remove either
             continue
         try:
+            if not private and os.fstat(fd).st_uid != os.geteuid():
+                continue  # in a folder like /tmp anybody may have put it there
             if not _lock(fd):  # without locks nothing tells a leftover from another run's work
                 continue
             if leftover.endswith(_OLD) and not _exists(parent_fd, name):
