@@ -26,6 +26,21 @@ __all__ = ["Shadow"]
 _DIR = "dir"  # oci.tar's kind of a directory; the only kind that matters here
 _NOTHING: frozenset[bytes] = frozenset()
 _MEMO_LIMIT = 4096  # directories whose answer is remembered within a layer: bounds memory, not correctness
+_PACK_LIMIT = 4096  # names that are packed into one bytes object; more would take too long to unpack again and again
+_UNPACKED_LIMIT = 64  # directories whose names are kept unpacked
+
+# The names in a directory: a set, or the same joined by "/", a third of the memory.
+_Names = set[bytes] | bytes
+
+
+def _unpacked(names: _Names) -> set[bytes]:
+    return set(names.split(b"/")) if isinstance(names, bytes) else names
+
+
+def _packed(names: _Names) -> _Names:
+    if isinstance(names, bytes) or not 0 < len(names) <= _PACK_LIMIT:
+        return names
+    return b"/".join(names)
 
 
 class Shadow:
@@ -47,17 +62,19 @@ class Shadow:
         "_own_met",
         "_own_names",
         "_own_whiteouts",
+        "_recent",
     )
 
     def __init__(self) -> None:
         # Of the layers above: directory → the names in it that lower layers can't show.
-        self._names: dict[bytes, set[bytes]] = {}
+        self._names: dict[bytes, _Names] = {}
+        self._recent: dict[bytes, AbstractSet[bytes]] = {}
         # Directories → whether their attributes are settled (an entry named them, not only something below them).
         self._dirs: dict[bytes, bool] = {}
         # Directories whose lower content is cut off though they are directories.
         self._cut: set[bytes] = set()
         # The same of the layer being visited.
-        self._own_names: dict[bytes, set[bytes]] = {}
+        self._own_names: dict[bytes, _Names] = {}
         self._own_whiteouts: dict[bytes, set[bytes]] = {}
         self._own_dirs: dict[bytes, bool] = {}
         self._own_cut: set[bytes] = set()
@@ -72,13 +89,14 @@ class Shadow:
 
     def end_layer(self) -> None:
         """Let what the layer has and deletes take effect on the layers below."""
-        for source in (self._own_names, self._own_whiteouts):
-            for directory, names in source.items():
+        for names_by_directory in (self._own_names.items(), self._own_whiteouts.items()):
+            for directory, names in names_by_directory:
                 there = self._names.get(directory)
-                if there is None:
-                    self._names[directory] = names
-                else:
-                    there |= names
+                if there is not None:
+                    names = _unpacked(there) | _unpacked(names)
+                if names:
+                    self._names[directory] = _packed(names)
+        self._recent.clear()
         for directory, settled in self._own_dirs.items():
             if settled or directory not in self._dirs:
                 self._dirs[directory] = settled
@@ -108,7 +126,7 @@ class Shadow:
         for path in reversed(todo):
             if not hidden:
                 parent, name = split(path)
-                hidden = path in self._cut or name in self._names.get(parent, _NOTHING)
+                hidden = path in self._cut or name in self.hidden_names(parent)
             memo[path] = hidden
         return hidden
 
@@ -118,13 +136,21 @@ class Shadow:
 
     def hidden_names(self, directory: bytes) -> AbstractSet[bytes]:
         """Return the names directly in `directory` that this layer can't show, given that the directory shows."""
-        return self._names.get(directory, _NOTHING)
+        names = self._recent.get(directory)
+        if names is None:
+            packed = self._names.get(directory)
+            if packed is None:
+                return _NOTHING
+            if len(self._recent) >= _UNPACKED_LIMIT:
+                self._recent.clear()
+            names = self._recent[directory] = _unpacked(packed)
+        return names
 
     def shows(self, path: bytes, kind: str) -> bool:
         """Return whether an entry of this layer would show, with nothing remembered; see `visible`."""
         if path:
             parent, name = split(path)
-            if self.hides_inside(parent) or name in self._names.get(parent, _NOTHING):
+            if self.hides_inside(parent) or name in self.hidden_names(parent):
                 return False
         settled = self._dirs.get(path)
         return settled is None or (kind == _DIR and not settled)
@@ -154,8 +180,8 @@ class Shadow:
         if kind == _DIR:
             self._own_dirs[path] = True
             self._own_met.discard(path)
-            if (names := self._own_names.get(parent)) is not None:
-                names.discard(name)
+            if parent in self._own_names:
+                self.own_names(parent).discard(name)
         else:
             self.own_names(parent).add(name)
             self._own_dirs.pop(path, None)
@@ -174,12 +200,17 @@ class Shadow:
 
     def own_names(self, directory: bytes) -> set[bytes]:
         """Return the set of files that this layer has in `directory`, to be added to (the hot loop's way to `add`)."""
-        names = self._own_names.get(directory)
-        if names is None:
-            names = set()
-            if self._keep:
-                self._own_names[directory] = names
+        there = self._own_names.get(directory)
+        names = set() if there is None else _unpacked(there)
+        if self._keep:
+            self._own_names[directory] = names
         return names
+
+    def pack(self, directory: bytes) -> None:
+        """Keep the names of `directory` in less memory, since nothing is being added: `own_names` gave its last."""
+        names = self._own_names.get(directory)
+        if names is not None:
+            self._own_names[directory] = _packed(names)
 
     def forget(self, path: bytes) -> None:
         """Take back that this layer has `path` (a later entry of its tar replaced it, or what it lay in)."""
@@ -187,8 +218,8 @@ class Shadow:
             return
         if path:
             parent, name = split(path)
-            if (names := self._own_names.get(parent)) is not None:
-                names.discard(name)
+            if parent in self._own_names:
+                self.own_names(parent).discard(name)
         self._own_dirs.pop(path, None)
         self._own_names.pop(path, None)
 

@@ -75,7 +75,7 @@ class Tree:
     def close(self) -> None:
         """Close all descriptors but the root's."""
         for directory in self._cache.values():
-            _close(directory)
+            self._close(directory)
         self._cache.clear()
         self._aliases.clear()
         self._links.clear()
@@ -116,7 +116,7 @@ class Tree:
             if victim is self._pinned:
                 cache[oldest] = victim
                 victim = cache.pop(next(iter(cache)))
-            _close(victim)
+            self._close(victim)
         cache[directory.path] = directory
         return directory
 
@@ -239,6 +239,13 @@ class Tree:
         if self._links.pop(path, None) is not None:
             self._uncache(path)
 
+    def _close(self, directory: Directory) -> None:
+        if directory.fd >= 0:
+            os.close(directory.fd)
+            directory.fd = -1
+            if self._shadow is not None:
+                self._shadow.pack(directory.path)
+
     def _forget(self, path: bytes) -> None:
         if self._shadow is not None:
             self._shadow.forget(path)
@@ -249,13 +256,7 @@ class Tree:
         self._aliases.clear()
         below = path + b"/"
         for stale in [known for known in self._cache if known == path or known.startswith(below)]:
-            _close(self._cache.pop(stale))
-
-
-def _close(directory: Directory) -> None:
-    if directory.fd >= 0:
-        os.close(directory.fd)
-    directory.fd = -1
+            self._close(self._cache.pop(stale))
 
 
 def _link_target(name: bytes, dir_fd: int) -> bytes | None:
