@@ -2,7 +2,7 @@
 
 That must hold however the bytes arrive and however many threads work, so the input is cut into blocks of fixed size
 (BLOCK), and what is written depends on the blocks and the level alone. Across machines it holds for one version of
-the codec's library, within the limits that docs/adr/0005-compression-determinism.md measured:
+the codec's library, within the limits that docs/adr/0006-compression-determinism.md measured:
 
 * none, zstd, gzip level 0: any machine.
 * gzip levels 1 and 2 (ISA-L): any x86-64 machine with SSE4.2 (2009 and later), whatever else it has; all ARM machines

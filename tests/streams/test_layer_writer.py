@@ -173,7 +173,7 @@ def test_golden_diff_id() -> None:
     ],
 )
 def test_golden_digests_of_these_library_versions(compression: Any, level: int, encoded: str) -> None:
-    """docs/adr/0005-compression-determinism.md says on which machines they hold."""
+    """docs/adr/0006-compression-determinism.md says on which machines they hold."""
     import isal
 
     versions = {
