@@ -47,6 +47,7 @@ class Session:
         if not self.quiet:
             from oci.cli.output import printable
 
+            sys.stdout.flush()  # what was said before comes before, where both go to one file
             print(printable(text), file=sys.stderr)
 
     def warn(self, text: str) -> None:
