@@ -119,6 +119,7 @@ class _Applier:
                         make_file(directory.fd, base, entry, reader)
                     except FileExistsError:
                         if not self._make_room(directory, base, FILE):
+                            tree.drop_hidden_link(join(directory.path, base))
                             continue
                         make_file(directory.fd, base, entry, reader)
                         last = None

@@ -105,6 +105,8 @@ def scratch() -> Iterator[Path]:
 @example([[Op("symlink", b"a", b"b"), Op("file", b"a/c", b"1")], [Op("file", b"a/b", b"2")]])
 @example([[Op("file", b"a", b"1"), Op("hardlink", b"b", b"a")], [Op("file", b"a", b"2")]])
 @example([[Op("file", b"a", b"1")], [Op("hardlink", b"b", b"a"), Op("whiteout", b"a")]])
+@example([[Op("symlink", b"a", b"b"), Op("file", b"a", b"1"), Op("file", b"a/a", b"2")], [Op("file", b"a/a", b"3")]])
+@example([[Op("file", b"a/a", b"1")], [Op("file", b"a", b"2"), Op("file", b"a/b", b"3")], [Op("dir", b"a")]])
 def test_an_image_shows_what_its_stacked_layers_show(scratch: Path, layers: list[list[Op]]) -> None:
     dest = scratch / "dest"
     image = TarImage(*map(members, layers))
