@@ -42,8 +42,12 @@ class ArchiveWriter:
         self._position = 0
         self._sizes: dict[Digest, int] = {}
         self._folders: set[str] = set()
-        self._add(LAYOUT_FILE, LayoutHeader().encode())
-        self._folder("blobs")
+        try:
+            self._add(LAYOUT_FILE, LayoutHeader().encode())
+            self._folder("blobs")
+        except BaseException:  # a full disk: nobody has the writer yet, who could close it
+            self._file.discard()
+            raise
 
     def _write(self, data: bytes | bytearray | memoryview) -> None:
         self._file.write(data)
