@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import sys
+from collections.abc import Iterator
 
 from oci.errors import OciError, show
 
@@ -85,6 +86,17 @@ def _os_error(error: OSError) -> str:
     why = _WHY.get(error.errno or 0) or (error.strerror or str(error) or type(error).__name__)
     where = [_path(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes | os.PathLike)]
     return f"{' → '.join(where)}: {why}" if where else _line(why)
+
+
+@contextlib.contextmanager
+def blamed_on(path: str) -> Iterator[None]:
+    """Give an OSError that knows no file this one: a full disk says it when bytes are written, and not where."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = path
+        raise
 
 
 def _path(name: str | bytes | os.PathLike[str]) -> str:

@@ -33,7 +33,8 @@ def init(
     from oci.layout.layout import Layout
 
     path = sources.layout_path(layout)
-    Layout.create(path)
+    with sources.new_layout_goes_on_failure(path):
+        Layout.create(path)
     Session.of(context).note(f"made the empty layout {path}")
 
 
@@ -178,7 +179,8 @@ def gc(
         print(f"{verb} {digest}  {output.size(size)}")
     for name in result.temporary:
         print(f"{verb} {output.printable(name)}  (left over)")
-    session.note(f"{verb} {len(result.blobs)} blobs, {output.size(result.size)}")
+    count = len(result.blobs)
+    session.note(f"{verb} {count} {'blob' if count == 1 else 'blobs'}, {output.size(result.size)}")
 
 
 def _gc_json(result: Any, dry_run: bool) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TextIO
 
 from oci.cli.failures import UsageError
@@ -56,11 +56,12 @@ class Session:
 
         print(f"warning: {printable(text)}", file=sys.stderr)
 
-    def progress(self, label: str) -> Progress:
+    def progress(self, label: str, unit: Callable[[int], str] | None = None) -> Progress:
         """A progress line for something that may take long; a `with` block."""
+        from oci.cli.output import size
         from oci.cli.progress import Progress
 
-        return Progress(label, stream=sys.stderr, quiet=self.quiet, environ=self.environ)
+        return Progress(label, stream=sys.stderr, quiet=self.quiet, environ=self.environ, unit=unit or size)
 
     def source_date_epoch(self) -> int | None:
         """SOURCE_DATE_EPOCH in seconds (https://reproducible-builds.org/specs/source-date-epoch), None when unset."""

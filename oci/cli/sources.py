@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from oci.cli import output
-from oci.cli.failures import UsageError
+from oci.cli.failures import UsageError, blamed_on
 from oci.errors import InvalidReference, LayoutError, OciError, show
 from oci.spec.platform import Platform
 from oci.spec.reference import (
@@ -141,7 +141,7 @@ def open_for_writing(reference: LocalRef) -> Iterator[ImageDestination]:
     """Open a destination; a layout that was made for it goes again when the command fails."""
     from oci.transports.names import open_destination
 
-    with ExitStack() as stack:
+    with blamed_on(reference.path), ExitStack() as stack:
         if isinstance(reference, LayoutRef):
             stack.enter_context(new_layout_goes_on_failure(reference.path))
         yield stack.enter_context(open_destination(reference))
@@ -164,16 +164,17 @@ def _remove_empty_layout(path: str) -> None:
     """Remove a layout without images; never recursively, and not while another process writes to it."""
     from oci.layout.collect import gc
 
-    layout = open_layout(path)
-    if layout.index().model.manifests:
-        return
-    gc(layout)  # raises while another process is writing
+    if os.path.lexists(f"{path}/oci-layout"):  # else the disk was full before the layout was one
+        layout = open_layout(path)
+        if layout.index().model.manifests:
+            return
+        gc(layout)  # raises while another process is writing
     for folder, folders, _files in os.walk(f"{path}/blobs", topdown=False):
         for name in folders:
             os.rmdir(os.path.join(folder, name))
-    os.rmdir(f"{path}/blobs")
-    os.unlink(f"{path}/oci-layout")
-    os.unlink(f"{path}/index.json")
+    for remove, name in ((os.rmdir, "blobs"), (os.unlink, "oci-layout"), (os.unlink, "index.json")):
+        with suppress(FileNotFoundError):
+            remove(f"{path}/{name}")
     os.rmdir(path)
 
 

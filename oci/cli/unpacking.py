@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from oci.cli import options, output, sources
+from oci.cli.failures import blamed_on
 from oci.cli.session import Session
 
 
@@ -49,15 +50,18 @@ def unpack(
     session = Session.of(context)
     with open_source(sources.parse(reference), warn=session.warn) as source:
         image = Image.load(source, source.resolve(sources.wanted_platform(platform)))
-        made = unpack_image(
-            image,
-            dest,
-            force=force,
-            rootless=True if rootless else None,
-            map_root=map_root,
-            warn=session.warn,
-        )
+        layers = len(image.layers)
+        with blamed_on(dest), session.progress("unpacking", unit=lambda count: f"{count} layers") as progress:
+            made = unpack_image(
+                image,
+                dest,
+                force=force,
+                rootless=True if rootless else None,
+                map_root=map_root,
+                warn=session.warn,
+                progress=lambda done: progress(done, layers),
+            )
     if json:
         output.document({"reference": reference, "digest": str(image.descriptor.digest), "destination": str(made)})
     else:
-        session.note(f"unpacked {len(image.layers)} layers of {image.descriptor.digest} to {made}")
+        session.note(f"unpacked {layers} {'layer' if layers == 1 else 'layers'} of {image.descriptor.digest} to {made}")

@@ -113,3 +113,22 @@ def test_skopeo_reads_what_copy_writes(ocikit: Run, images: Path, here: Path) ->
         )
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["config"]["Cmd"] == ["sh"]
+
+
+@pytest.mark.parametrize("target", ["./new:v1", "oci-archive:new:v1", "docker-archive:new:app:v1"])
+def test_a_full_disk_is_one_line_that_says_where_and_leaves_nothing(
+    run: Run, images: Path, here: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    import errno
+
+    from oci.streams.atomic import AtomicFile
+
+    def full(self: object, data: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(AtomicFile, "write", full)
+    result = run("copy", "./images:v1", target)
+    assert result.status == 1
+    assert result.error.startswith("error: ")
+    assert "new: no space left on the device" in result.error
+    assert {path.name for path in here.iterdir()} == {"images"}

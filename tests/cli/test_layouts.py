@@ -127,4 +127,4 @@ def test_gc_says_what_it_does(ocikit: Run, images: Path) -> None:
     (images / "blobs/sha256" / ("0" * 64)).write_text("stray")
     result = ocikit("gc", "images", "--dry-run")
     assert result.out == f"would delete sha256:{'0' * 64}  5 B\n"
-    assert result.err == "would delete 1 blobs, 5 B\n"
+    assert result.err == "would delete 1 blob, 5 B\n"
