@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.peers import need, ocikit, peer
+from tests.support.peers import need, need_buildah, ocikit, peer
 from tests.support.trees import differences, snapshot
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="needs root: owners and devices are compared")
@@ -92,7 +92,7 @@ def test_umoci_unpacks_what_we_write_to_the_same_tree(layout: Path, tmp_path: Pa
 
 @needs_root
 def test_buildah_mounts_what_we_write_as_the_same_tree(layout: Path, tmp_path: Path) -> None:
-    need("buildah")
+    need_buildah()
     buildah = ["buildah", "--root", tmp_path / "store", "--runroot", tmp_path / "run", "--storage-driver", "vfs"]
     name = peer(*buildah, "from", "--pull-never", f"oci:{layout}:app").strip()
     try:

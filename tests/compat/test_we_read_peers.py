@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.peers import need, ocikit, peer
+from tests.support.peers import need, need_buildah, ocikit, peer
 from tests.support.trees import differences, snapshot
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="needs root: owners are compared")
@@ -119,7 +119,7 @@ def test_archives_of_skopeo_are_read_in_place(umoci_layout: Path, tmp_path: Path
 @needs_root
 @pytest.mark.parametrize("form", ["oci", "docker"])
 def test_an_image_of_buildah_unpacks_as_buildah_mounts_it(tmp_path: Path, form: str) -> None:
-    need("buildah")
+    need_buildah()
     buildah = ["buildah", "--root", tmp_path / "store", "--runroot", tmp_path / "run", "--storage-driver", "vfs"]
     name = peer(*buildah, "from", "scratch").strip()
     source = tmp_path / "source"

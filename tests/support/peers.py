@@ -20,6 +20,19 @@ def need(*programs: str) -> None:
         pytest.skip(f"not installed: {', '.join(missing)}")
 
 
+def need_mountable_root(what: str) -> None:
+    """Skip the test where the root directory is no mount point, as in a plain chroot: nothing can remount it there."""
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    if "/" not in mounts:
+        pytest.skip(f"{what} can't work in a chroot whose root directory is not a mount point")
+
+
+def need_buildah() -> None:
+    """Skip the test where buildah is missing, or can't unpack layers."""
+    need("buildah")
+    need_mountable_root("buildah")
+
+
 def peer(*command: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
     """Run a program that has to succeed; what it prints on stdout."""
     words = [str(word) for word in command]
