@@ -209,7 +209,7 @@ class ImageBuilder:
 
         A `created` among the changes is for the whole image, as the builder's own is.
         """
-        if "created" in changes:
+        if changes.get("created") is not None:  # None takes the base's time away, as for any field
             self._created = time_text(changes.pop("created"))
         config = edit_config(self._config, **changes)
         if annotations is not KEEP:

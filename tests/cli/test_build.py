@@ -236,6 +236,12 @@ def test_a_cleared_field_can_be_filled_again_at_once(ocikit: Run, images: Path) 
     assert config_of(ocikit, "./images:c")["config"]["OnBuild"] == ["RUN c"]
 
 
+def test_the_time_of_creation_can_be_taken_away(ocikit: Run, images: Path) -> None:
+    ocikit("config", "./images:v1", "-t", "./images:timeless", "--clear", "created")
+    assert "created" not in config_of(ocikit, "./images:timeless")
+    ocikit("verify", "images")
+
+
 def test_config_leaves_layers_and_unknown_fields_alone(ocikit: Run, images: Path) -> None:
     before = ocikit("inspect", "./images:v1", "--json").json
     ocikit("config", "./images:v1", "-t", "oci-archive:out.tar:v1", "--user", "nobody")
