@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -27,7 +28,7 @@ def append(
         list[str],
         typer.Argument(
             metavar="SOURCE[:DEST]",
-            help="A directory or a tar file (- or /dev/stdin: a pipe), and where in the image it goes.",
+            help="A directory or a tar file (- or /dev/stdin[:DEST]: a pipe), and where in the image it goes.",
             show_default=False,
         ),
     ],
@@ -54,7 +55,13 @@ def append(
     ] = "whole",
     exclude: Annotated[
         list[str] | None,
-        typer.Option("--exclude", metavar="PATTERN", help="Leave out; may be repeated.", show_default=False),
+        typer.Option(
+            "--exclude",
+            metavar="PATTERN",
+            help="Leave out paths below SOURCE, by the patterns of .dockerignore: '*.o' at the top, '**/*.o' at any "
+            "depth; repeat.",
+            show_default=False,
+        ),
     ] = None,
     compression: options.CompressionName = None,
     created_by: Annotated[
@@ -101,7 +108,7 @@ def append(
         "mode": _mode(mode),
         "mtime": _mtime(mtime),
         "clamp_mtime": None if epoch is None else epoch * 10**9,
-        "exclude": exclude or (),
+        "exclude": _exclude(exclude or ()),
         "created": session.created(created),
         "created_by": created_by,
         "comment": comment,
@@ -128,7 +135,7 @@ def _source(text: str) -> Source:
     except InvalidInput as error:
         raise UsageError(str(error)) from None
     if found.path == "-":
-        return Source(path=_STDIN)
+        return found.replace(path=_STDIN)
     if not os.path.lexists(found.path):  # before anything is made
         raise SourceError(found.path, "no such file or directory")
     return found
@@ -155,6 +162,17 @@ def _mode(text: str | None) -> str | None:
         except InvalidInput as error:
             raise UsageError(f"--mode: {error}") from None
     return text
+
+
+def _exclude(patterns: Sequence[str]) -> Sequence[str]:
+    if patterns:
+        from oci.changeset.exclude import excluder
+
+        try:
+            excluder(patterns)
+        except InvalidInput as error:
+            raise UsageError(f"--exclude: {error}") from None
+    return patterns
 
 
 def _mtime(text: str) -> str | int:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Source", "append"]
 
+_HEADER = 512  # bytes of the header that every archive begins with
+
 
 class Source(Record):
     """Something to make a layer of: a directory or an archive on this machine, and its place in the image."""
@@ -107,4 +109,7 @@ def _add(
     try:
         builder.add_tar(source.path, source.dest, owner=ids, **settings)
     except (TarError, CorruptStream) as error:  # of several sources, say which
-        raise SourceError(source.path, str(error)) from error
+        reason = str(error)
+        if isinstance(error, TarError) and error.offset < _HEADER:  # it doesn't even begin as one
+            reason = f"is neither a directory nor a tar archive ({reason})"
+        raise SourceError(source.path, reason) from error

@@ -68,10 +68,11 @@ def test_an_image_can_be_made_in_an_archive(ocikit: Run, app_tree: Path, here: P
     assert {path.name for path in here.iterdir()} == {"app", "images", "out.tar"}
 
 
-def test_a_tar_can_come_from_stdin(app_tree: Path, here: Path, ocikit: Run) -> None:
+@pytest.mark.parametrize("source", ["/dev/stdin:/srv", "-:/srv"])
+def test_a_tar_can_come_from_stdin(app_tree: Path, here: Path, ocikit: Run, source: str) -> None:
     archive = subprocess.run(["tar", "-c", "-C", "app", "etc"], capture_output=True, check=True).stdout
     done = subprocess.run(
-        [*PROGRAM, "append", "scratch", "/dev/stdin:/srv", "-t", "./images:v1"],
+        [*PROGRAM, "append", "-t", "./images:v1", "--", "scratch", source],
         input=archive, cwd=here, env={"PYTHONPATH": str(ROOT)}, capture_output=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -133,6 +134,8 @@ def test_an_unusable_source_date_epoch_is_wrong_usage(
         (["scratch", "app", "-t", "./new:v1", "--owner", "root"], 2),
         (["scratch", "app", "-t", "./new:v1", "--mode", "999"], 2),
         (["scratch", "app", "-t", "./new:v1", "--mtime", "never"], 2),
+        (["scratch", "app", "-t", "./new:v1", "--exclude", "[a"], 2),
+        (["scratch", "app", "-t", "./new:v1", "--exclude", "!a"], 2),
         (["scratch", "app", "-t", "./new:v1", "--compression", "xz"], 2),
         (["scratch", "app", "-t", "./new:v1", "--platform", "arm64"], 2),
         (["scratch", "app", "-t", "docker://example.org/x"], 2),
@@ -148,6 +151,12 @@ def test_an_append_that_cannot_be_makes_nothing(
     assert result.error
     assert files_of(here) == before
     assert {path.name for path in here.iterdir()} == {"app"}
+
+
+def test_a_source_that_is_no_archive_is_said_to_be_none(run: Run, app_tree: Path) -> None:
+    result = run("append", "scratch", "app/etc/motd:/etc/motd", "-t", "./new:v1")
+    assert result.status == 1
+    assert result.error.startswith("error: app/etc/motd: is neither a directory nor a tar archive (")
 
 
 def test_a_single_base_for_another_platform_is_refused(run: Run, images: Path, app_tree: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from oci.cli import options, runconfig
 from oci.cli.failures import UsageError
+from oci.streams.compression_write import LEVELS
 
 
 @pytest.mark.parametrize(
@@ -86,10 +87,23 @@ def test_compressions(text: str, expected: tuple[str, int | None]) -> None:
     assert options.parse_compression(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "lz4", "gzip:", "gzip:10", "zstd:0", "zstd:23", "none:1", "gzip:-1", "zstd:fast"])
+@pytest.mark.parametrize("text", ["", "lz4", "gzip:", "gzip:10", "zstd:0", "zstd:20", "none:1", "gzip:-1", "zstd:fast"])
 def test_what_is_no_compression_is_wrong_usage(text: str) -> None:
     with pytest.raises(UsageError, match="--compression"):
         options.parse_compression(text)
+
+
+def test_the_levels_are_those_that_can_be_written() -> None:
+    taken = {name: [n for n in range(-2, 40) if _taken(f"{name}:{n}")] for name in LEVELS}
+    assert taken == {name: [*levels] if name != "none" else [] for name, levels in LEVELS.items()}
+
+
+def _taken(text: str) -> bool:
+    try:
+        options.parse_compression(text)
+    except UsageError:
+        return False
+    return True
 
 
 def test_what_is_no_platform_is_wrong_usage() -> None:
