@@ -31,7 +31,8 @@ Errors keep their facts as attributes; the sentence for people is made here and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 __all__ = [
     "BlobNotFound",
@@ -57,6 +58,7 @@ __all__ = [
     "UnsafeEntry",
     "UnsupportedDigest",
     "VerificationError",
+    "read_from",
 ]
 
 
@@ -90,6 +92,15 @@ class InvalidDocument(InvalidInput):
     def __init__(self, reason: str, *, document: str = "document", pointer: str = "") -> None:
         self.reason, self.document, self.pointer = reason, document, pointer
         super().__init__(f"{document}{' at ' + show(pointer) if pointer else ''}: {reason}")
+
+
+@contextmanager
+def read_from(place: str) -> Iterator[None]:
+    """Let an InvalidDocument from within say which document it is about: a file, or a kind and a digest."""
+    try:
+        yield
+    except InvalidDocument as error:
+        raise InvalidDocument(error.reason, document=place, pointer=error.pointer) from None
 
 
 class InvalidDigest(InvalidInput):

@@ -9,12 +9,12 @@ from __future__ import annotations
 from oci.errors import InvalidDocument
 from oci.image.layer import Layer
 from oci.layout.blobs import BlobReader
-from oci.layout.documents import MAX_CONFIG, read_bytes, read_document
+from oci.layout.documents import read_config, read_document
 from oci.layout.refs import narrow
 from oci.spec import media_types
 from oci.spec.config import ImageConfig
 from oci.spec.descriptor import Descriptor
-from oci.spec.document import Document, parse_config
+from oci.spec.document import Document
 from oci.spec.index import Index
 from oci.spec.manifest import Manifest
 from oci.spec.platform import Platform
@@ -53,11 +53,10 @@ class Image(Record):
             raise InvalidDocument(
                 f"is an artifact of type {kind!r}, not a container image", document=str(descriptor.digest)
             )
-        config = read_bytes(blobs, manifest.config, limit=MAX_CONFIG, what="config")
         return cls(
             descriptor=descriptor,
             manifest=Document(raw=document.raw, model=manifest, media_type=document.media_type),
-            config=parse_config(config, media_type=manifest.config.media_type),
+            config=read_config(blobs, manifest.config, media_type=manifest.config.media_type),
             blobs=blobs,
         )
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
-from oci.errors import BlobNotFound, InvalidDigest, LayoutError
+from oci.errors import BlobNotFound, InvalidDigest, LayoutError, read_from
 from oci.layout import refs
 from oci.layout.documents import MAX_DOCUMENT
 from oci.layout.layout import INDEX_FILE, LAYOUT_FILE, check_marker
@@ -113,7 +113,9 @@ class Archive:
         """Read index.json."""
         if INDEX_FILE not in self.files:
             raise LayoutError(self._where, f"is not an OCI archive: it has no file '{INDEX_FILE}'")
-        return parse_index(self.files.read(INDEX_FILE, limit=MAX_DOCUMENT))
+        raw = self.files.read(INDEX_FILE, limit=MAX_DOCUMENT)
+        with read_from(f"{self._where}: {INDEX_FILE}"):
+            return parse_index(raw)
 
     def resolve(
         self,

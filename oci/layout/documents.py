@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oci.errors import InvalidDocument, LimitExceeded
+from oci.errors import InvalidDocument, LimitExceeded, read_from
 from oci.layout.blobs import BlobReader
 from oci.spec import media_types
 from oci.spec.descriptor import Descriptor
-from oci.spec.document import Document, parse_config, parse_document, parse_manifest
+from oci.spec.document import Document, parse_config, parse_document, parse_index, parse_manifest
 from oci.spec.wire import MAX_CONFIG, MAX_MANIFEST
 from oci.streams.verify import verified
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from oci.spec.index import Index
     from oci.spec.manifest import Manifest
 
-__all__ = ["MAX_CONFIG", "MAX_DOCUMENT", "read_bytes", "read_config", "read_document", "read_manifest"]
+__all__ = ["MAX_CONFIG", "MAX_DOCUMENT", "read_bytes", "read_config", "read_document", "read_index", "read_manifest"]
 
 MAX_DOCUMENT = MAX_MANIFEST  # bytes of a manifest or index
 
@@ -44,16 +44,30 @@ def read_document(blobs: BlobReader, descriptor: Descriptor) -> Document[Manifes
         raise InvalidDocument(
             f"media type {descriptor.media_type!r} is neither a manifest nor an index", document=str(descriptor.digest)
         )
-    return parse_document(read_bytes(blobs, descriptor), descriptor.media_type)
+    kind = "index" if media_types.is_index(descriptor.media_type) else "manifest"
+    raw = read_bytes(blobs, descriptor)
+    with read_from(f"{kind} {descriptor.digest}"):
+        return parse_document(raw, descriptor.media_type)
 
 
 def read_manifest(blobs: BlobReader, descriptor: Descriptor) -> Document[Manifest]:
     """Read an image manifest; InvalidDocument where the descriptor is of something else."""
     if not media_types.is_manifest(descriptor.media_type):
         raise InvalidDocument(f"media type {descriptor.media_type!r} is no manifest", document=str(descriptor.digest))
-    return parse_manifest(read_bytes(blobs, descriptor, what="manifest"), media_type=descriptor.media_type)
+    raw = read_bytes(blobs, descriptor, what="manifest")
+    with read_from(f"manifest {descriptor.digest}"):
+        return parse_manifest(raw, media_type=descriptor.media_type)
 
 
-def read_config(blobs: BlobReader, descriptor: Descriptor) -> Document[ImageConfig]:
-    """Read an image configuration."""
-    return parse_config(read_bytes(blobs, descriptor, limit=MAX_CONFIG, what="config"))
+def read_index(blobs: BlobReader, descriptor: Descriptor) -> Document[Index]:
+    """Read an image index; InvalidDocument where the descriptor is of something else."""
+    raw = read_bytes(blobs, descriptor, what="index")
+    with read_from(f"index {descriptor.digest}"):
+        return parse_index(raw, media_type=descriptor.media_type)
+
+
+def read_config(blobs: BlobReader, descriptor: Descriptor, *, media_type: str | None = None) -> Document[ImageConfig]:
+    """Read an image configuration; with `media_type`, InvalidDocument where that is not one of a configuration."""
+    raw = read_bytes(blobs, descriptor, limit=MAX_CONFIG, what="config")
+    with read_from(f"config {descriptor.digest}"):
+        return parse_config(raw, media_type=media_type)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
-from oci.errors import DestinationError, InvalidDocument, LayoutError, LimitExceeded, show
+from oci.errors import DestinationError, InvalidDocument, LayoutError, LimitExceeded, read_from, show
 from oci.layout import refs
 from oci.layout.directory import DirectoryBlobs, flocked
 from oci.layout.documents import MAX_DOCUMENT
@@ -127,7 +127,8 @@ class Layout:
             raw = _read_file(f"{self._root}/{INDEX_FILE}", MAX_DOCUMENT)
         except FileNotFoundError:
             raise LayoutError(self._root, f"is not an image layout: it has no file '{INDEX_FILE}'") from None
-        return parse_index(raw)
+        with read_from(f"{self._root}/{INDEX_FILE}"):
+            return parse_index(raw)
 
     @contextmanager
     def edit_index(self) -> Iterator[IndexEdit]:

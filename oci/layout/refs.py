@@ -26,12 +26,11 @@ from oci.errors import (
     show,
 )
 from oci.layout.blobs import BlobReader
-from oci.layout.documents import read_bytes, read_config, read_manifest
+from oci.layout.documents import read_config, read_index, read_manifest
 from oci.spec import media_types
 from oci.spec.annotations import CONTAINERD_NAME, REF_NAME, is_ref_name, is_tag
 from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
-from oci.spec.document import parse_index
 from oci.spec.index import Index
 from oci.spec.platform import Platform, choose
 
@@ -185,10 +184,9 @@ def _breadth_first(index: Index, blobs: BlobReader) -> Iterator[Descriptor]:
 
 def _children(entry: Descriptor, blobs: BlobReader) -> tuple[Descriptor, ...]:
     try:
-        raw = read_bytes(blobs, entry, what="index")
+        return read_index(blobs, entry).model.manifests
     except BlobNotFound:
         return ()
-    return parse_index(raw, media_type=entry.media_type).model.manifests
 
 
 def narrow(descriptor: Descriptor, blobs: BlobReader, platform: Platform, *, where: str) -> Descriptor:
@@ -198,7 +196,7 @@ def narrow(descriptor: Descriptor, blobs: BlobReader, platform: Platform, *, whe
     """
     if not media_types.is_index(descriptor.media_type):
         return descriptor
-    top = parse_index(read_bytes(blobs, descriptor, what="index"), media_type=descriptor.media_type).model
+    top = read_index(blobs, descriptor).model
     leaves = [
         entry
         for entry in _breadth_first(top, blobs)

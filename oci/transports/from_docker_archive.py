@@ -18,7 +18,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Self
 
-from oci.errors import BlobNotFound, DestinationError, InvalidDocument, LayoutError, OciError, RefNotFound, show
+from oci.errors import (
+    BlobNotFound,
+    DestinationError,
+    InvalidDocument,
+    LayoutError,
+    OciError,
+    RefNotFound,
+    read_from,
+    show,
+)
 from oci.layout import refs
 from oci.layout.archive import ArchiveBlobs, blob_name
 from oci.layout.blobs import ChainBlobs, MemoryBlobs
@@ -155,7 +164,9 @@ class DockerArchiveSource:
         """Find the item's manifest in the layout beside `manifest.json`; None unless all of it is there."""
         if INDEX_FILE not in self._files or LAYOUT_FILE not in self._files:
             return None
-        index = parse_index(self._files.read(INDEX_FILE, limit=MAX_DOCUMENT)).model
+        raw = self._files.read(INDEX_FILE, limit=MAX_DOCUMENT)
+        with read_from(f"{self._path}: {INDEX_FILE}"):
+            index = parse_index(raw).model
         config = self._files.identity(item.config)
         for entry in index.manifests:
             for descriptor in walk(self._stored, entry):
@@ -173,7 +184,8 @@ class DockerArchiveSource:
         if item.config not in self._files:
             raise LayoutError(self._path, f"has no file {show(item.config)!r}, the config in its {MANIFEST_FILE}")
         raw = self._files.read(item.config, limit=MAX_CONFIG)
-        config = parse_config(raw, media_type=media_types.CONFIG)
+        with read_from(f"{self._path}: config {show(item.config)}"):
+            config = parse_config(raw, media_type=media_types.CONFIG)
         diff_ids = config.model.diff_ids
         if len(diff_ids) != len(item.layers):
             raise InvalidDocument(

@@ -17,11 +17,11 @@ from contextlib import closing
 from typing import TYPE_CHECKING, cast
 
 from oci.errors import InvalidDocument
-from oci.layout.documents import read_bytes, read_config
+from oci.layout.documents import read_config, read_document
 from oci.spec import media_types
 from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
-from oci.spec.document import Document, parse_document
+from oci.spec.document import Document
 from oci.spec.index import Index
 from oci.spec.manifest import Manifest
 from oci.transports.base import ImageDestination, ImageSource
@@ -72,7 +72,7 @@ class Recompression:
         return [blob for blob in blobs if blob.digest not in self._wanted]
 
     def _read(self, descriptor: Descriptor) -> Document[Manifest] | Document[Index]:
-        return parse_document(read_bytes(self._source, descriptor), descriptor.media_type)
+        return read_document(self._source, descriptor)
 
     def _look(self, manifest: Manifest) -> None:
         if not media_types.is_config(manifest.config.media_type):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.commands import PROGRAM, ROOT, Run, digests_of, fits
-from tests.support.images import OCI_CONFIG, OCI_MANIFEST, LayoutMaker, config, manifest, tar_layer
+from tests.support.images import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, LayoutMaker, config, manifest, pack, tar_layer
 
 
 def raw(here: Path, *arguments: str) -> bytes:
@@ -161,3 +161,30 @@ def test_inspect_starts_quickly_because_it_imports_little(images: Path, here: Pa
         cwd=here, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout.splitlines()[-1] == ""
+
+
+@pytest.mark.parametrize("archived", [False, True])
+def test_a_fault_of_a_document_says_which_document(run: Run, here: Path, archived: bool) -> None:
+    maker = LayoutMaker(here / "bad")
+    blob = tar_layer({"a": b"1"})
+    settings = config([blob.diff_id])
+    good = maker.document(settings, OCI_CONFIG)
+    maker.put(blob.data)
+    old = maker.document({**manifest(good, [blob.descriptor()]), "schemaVersion": 1}, OCI_MANIFEST)
+    late = maker.document({**settings, "created": "late"}, OCI_CONFIG)
+    maker.tag("manifest", old)
+    maker.tag("config", maker.document(manifest(late, [blob.descriptor()]), OCI_MANIFEST))
+    maker.tag("index", maker.document({"schemaVersion": 2, "manifests": {}}, OCI_INDEX))
+    maker.finish()
+    place = f"oci-archive:{pack(here / 'bad', here / 'bad.tar')}" if archived else "./bad"
+    assert run("inspect", f"{place}:manifest").error.startswith(f"error: manifest {old['digest']} at /schemaVersion: ")
+    assert run("inspect", f"{place}:config").error.startswith(f"error: config {late['digest']} at /created: ")
+    assert "error: index sha256:" in run("inspect", f"{place}:index").error
+
+
+def test_a_fault_of_index_json_says_which_file(run: Run, images: Path) -> None:
+    (images / "index.json").write_text("{")
+    for command in (["ls", "./images"], ["inspect", "./images:v1"], ["gc", "./images"]):
+        assert run(*command).error.startswith("error: ./images/index.json: not JSON: ")
+    archive = pack(images, images.parent / "images.tar")
+    assert run("ls", f"oci-archive:{archive}").error.startswith(f"error: {archive}: index.json: not JSON: ")
