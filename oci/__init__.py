@@ -7,9 +7,10 @@ folder of that name would take its place; it is `from oci.unpack.rootfs import u
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as type checkers read it; `typing` takes as long to import as Python takes to start
 if TYPE_CHECKING:
+    from typing import Any
+
     from oci.changeset.compare import compare
     from oci.changeset.merge import merge
     from oci.changeset.scan import scan
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from oci.image.image import Image
     from oci.image.layer import Layer
     from oci.image.select import all_images, select
-    from oci.image.verify import verify
     from oci.layout.archive import Archive
     from oci.layout.blobs import ChainBlobs, MemoryBlobs
     from oci.layout.layout import Layout
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from oci.spec.manifest import Manifest
     from oci.spec.platform import Platform
     from oci.spec.reference import parse_reference
+    from oci.verification.verify import verify
 
 __version__ = "0.1.0"
 
@@ -64,7 +65,7 @@ _HOMES = {
     "parse_reference": "spec.reference",
     "scan": "changeset.scan",
     "select": "image.select",
-    "verify": "image.verify",
+    "verify": "verification.verify",
 }
 
 __all__ = [

@@ -26,6 +26,7 @@ LEVELS = {
     "image": 5,
     "unpack": 6,
     "inspect": 6,
+    "verification": 6,
     "transports": 7,
     "cli": 9,
 }

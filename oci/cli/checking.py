@@ -12,8 +12,8 @@ from oci.cli.session import Session
 from oci.spec.reference import DockerArchiveRef
 
 if TYPE_CHECKING:
-    from oci.image.findings import Report
     from oci.spec.platform import Platform
+    from oci.verification.report import Report
 
 _FORMATS = ("text", "json", "sarif", "junit", "github")
 
@@ -69,7 +69,7 @@ def verify(
 
 
 def _checked(place: sources.LocalRef, reference: str, platform: Platform | None, fast: bool) -> Report:
-    from oci.image.verify import verify as check
+    from oci.verification.verify import verify as check
 
     assert not isinstance(place, DockerArchiveRef)
     return check(place.path, subject=reference, tag=place.tag, digest=place.digest, platform=platform, fast=fast)
@@ -77,8 +77,8 @@ def _checked(place: sources.LocalRef, reference: str, platform: Platform | None,
 
 def _docker_archive(place: sources.LocalRef, reference: str, platform: Platform | None, fast: bool) -> Report:
     """One image of a docker-archive: by the documents that are in it, or that are made from its `manifest.json`."""
-    from oci.image.verify import verify_image
     from oci.transports.names import open_source
+    from oci.verification.verify import verify_image
 
     with open_source(place) as source:
         return verify_image(source, source.resolve(None), subject=reference, platform=platform, fast=fast)
@@ -86,12 +86,12 @@ def _docker_archive(place: sources.LocalRef, reference: str, platform: Platform 
 
 def _written(report: Report, format_: str) -> str:
     from oci import __version__
-    from oci.image import report_formats
+    from oci.verification import formats
 
     if format_ == "sarif":
-        return report_formats.sarif(report, tool_version=__version__)
+        return formats.sarif(report, tool_version=__version__)
     if format_ == "junit":
-        return report_formats.junit(report)
+        return formats.junit(report)
     if format_ == "github":
-        return report_formats.github(report)
-    return report_formats.text(report)
+        return formats.github(report)
+    return formats.text(report)

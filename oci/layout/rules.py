@@ -1,7 +1,7 @@
 """The rules for a layout's files (image-spec v1.1.1 image-layout.md): what must be there, and what doesn't belong.
 
 Works on a directory or an archive as found, however damaged: the caller gives the files, this module judges them. What
-the documents in them say is checked elsewhere (`oci.image.verify`).
+the documents in them say is checked elsewhere (`oci.verification`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Checks of parsed JSON against our JSON Schemas (`schemas/*.json`, draft 2020-12), every fault with its place.
 
 The schemas say what a document looks like field by field; what holds between fields and documents is checked elsewhere
-(`oci.spec` for grammar, `oci.image.verify` for agreement). `jsonschema` is imported on first use: only `verify` pays.
+(`oci.spec` for grammar, `oci.verification` for agreement). `jsonschema` is imported on first use: only `verify` pays.
 """
 
 from __future__ import annotations

@@ -20,7 +20,6 @@ from oci.errors import CorruptStream, InvalidInput, LimitExceeded, SourceError, 
 from oci.image.builder import ImageBuilder
 from oci.image.create import Source, append
 from oci.image.image import Image
-from oci.image.verify import verify
 from oci.layout.blobs import MemoryBlobs
 from oci.layout.layout import Layout
 from oci.spec import media_types
@@ -29,6 +28,7 @@ from oci.spec.descriptor import Descriptor
 from oci.spec.platform import Platform
 from oci.tar import Entry, TarReader
 from oci.unpack.rootfs import unpack
+from oci.verification.verify import verify
 from tests.support import images, rawtar
 from tests.support.trees import differences, snapshot
 

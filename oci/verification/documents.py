@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from oci.errors import NoMatchingPlatform, OciError, UnsupportedDigest, show
-from oci.image.findings import Checked
-from oci.image.lenient import Target, read_target
-from oci.image.verify_blob import unreadable
-from oci.image.verify_config import ConfigClaims, compare_counts, compare_platform, manifest_rules, read_claims
-from oci.image.verify_grammar import Judged, Kind, judge
 from oci.layout.finding import MAX_ALIKE, Finding, Severity
 from oci.spec import media_types
 from oci.spec.digest import Digest
 from oci.spec.platform import Platform, choose
 from oci.spec.wire import MAX_CONFIG, MAX_MANIFEST
+from oci.verification.blob import unreadable
+from oci.verification.config import ConfigClaims, compare_counts, compare_platform, manifest_rules, read_claims
+from oci.verification.grammar import Judged, Kind, judge
+from oci.verification.lenient import Target, read_target
+from oci.verification.report import Checked
 
 if TYPE_CHECKING:
     from oci.layout.blobs import BlobReader

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from oci.errors import InvalidDocument, OciError, show
-from oci.image.lenient import Loaded, descriptor_fault, load_json, read_target
 from oci.layout.finding import Finding, limited
 from oci.layout.schema import SchemaFault, schema_faults
 from oci.spec import media_types
 from oci.spec.document import parse_config, parse_index, parse_manifest
+from oci.verification.lenient import Loaded, descriptor_fault, load_json, read_target
 
 __all__ = ["Judged", "Kind", "judge"]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from oci.image.verify import verify
+from oci.verification.verify import verify
 from tests.support import images
 from tests.support.images import LayerBlob, LayoutMaker, digest, encode, tar_layer
 

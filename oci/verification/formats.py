@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from oci.errors import show
-from oci.image.findings import CODES, ERROR, Finding, Report
+from oci.verification.report import CODES, ERROR, Finding, Report
 
 __all__ = ["FORMATS", "github", "junit", "sarif", "text"]
 

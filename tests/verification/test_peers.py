@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from oci.image.verify import verify
+from oci.verification.verify import verify
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="umoci and buildah are driven as root here")
 

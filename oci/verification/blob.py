@@ -107,9 +107,9 @@ def _joined(first: list[bytes], rest: Iterator[bytes]) -> Iterator[bytes]:
 
 def _walk(first: list[bytes], tap: _Tap, facts: BlobFacts, digest: str, algorithms: Iterable[str]) -> None:
     """Inflate the blob, hash the tar and check its entries, as far as all that goes."""
-    from oci.image.verify_entries import EntryCheck
     from oci.spec.digest import Digest
     from oci.tar import TarReader
+    from oci.verification.entries import EntryCheck
 
     where = f"layer {digest}"
     hashers = {algorithm: Digest.of(b"", algorithm).hasher() for algorithm in algorithms}

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from oci.errors import show
-from oci.image.lenient import Target, read_digest, read_platform
 from oci.layout.finding import Finding
 from oci.spec import media_types
 from oci.spec.digest import Digest
 from oci.spec.platform import Platform
+from oci.verification.lenient import Target, read_digest, read_platform
 
 __all__ = ["ConfigClaims", "compare_counts", "compare_platform", "manifest_rules", "read_claims"]
 

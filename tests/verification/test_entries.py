@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oci.image.findings import CODES
-from oci.image.verify import verify_image
-from oci.image.verify_blob import Cancelled, check_blob
-from oci.image.verify_entries import EntryCheck, Seen
 from oci.layout.blobs import MemoryBlobs
 from oci.spec.descriptor import Descriptor
 from oci.tar import CHAR, DIR, FILE, HARDLINK, SYMLINK, Entry
+from oci.verification.blob import Cancelled, check_blob
+from oci.verification.entries import EntryCheck, Seen
+from oci.verification.report import CODES
+from oci.verification.verify import verify_image
 from tests.support import images
 from tests.support.images import tar_layer
 

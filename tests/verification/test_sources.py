@@ -16,12 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from oci.errors import LayoutError, NoMatchingPlatform, RefNotFound
-from oci.image.findings import CODES, Report
-from oci.image.verify import verify, verify_image
 from oci.layout.blobs import MemoryBlobs
 from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
 from oci.spec.platform import Platform
+from oci.verification.report import CODES, Report
+from oci.verification.verify import verify, verify_image
 from tests.support import images
 from tests.support.images import LayoutMaker, pack, tar_layer
 
@@ -321,7 +321,7 @@ def test_a_bug_in_one_blob_stops_all(maker: LayoutMaker, monkeypatch: pytest.Mon
         raise ZeroDivisionError
 
     maker.tag("v1", maker.image([ONE, TWO]))
-    monkeypatch.setattr("oci.image.verify.check_blob", broken)
+    monkeypatch.setattr("oci.verification.verify.check_blob", broken)
     with pytest.raises(ZeroDivisionError):
         verify(maker.finish())
 
@@ -339,7 +339,7 @@ def test_files_without_permission_are_findings(maker: LayoutMaker) -> None:
     maker.blob_path(ONE.digest).chmod(0)
     (path / "oci-layout").chmod(0)
     script = (
-        "import os, sys, json; from oci.image.verify import verify;"
+        "import os, sys, json; from oci.verification.verify import verify;"
         "verify(sys.argv[1]);"  # as root, so that all is imported
         "os.seteuid(65534);"
         "print(json.dumps(verify(sys.argv[1]).to_json()))"

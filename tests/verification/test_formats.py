@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from oci.image.findings import CODES, Checked, Finding, Report
-from oci.image.report_formats import github, junit, sarif, text
+from oci.verification.formats import github, junit, sarif, text
+from oci.verification.report import CODES, Checked, Finding, Report
 
 HOSTILE = 'a"><failure/>&\x00\x1b[2J\n::error::x\r]]>%0A\u202e\ud800é😀'
 REPORT = Report(

@@ -1,8 +1,8 @@
 """Check an image, or a whole layout, and list every fault: `verify` of the command line.
 
-Two passes. First the layout's files and all documents, one after the other (`verify_documents`): they say what blobs
+Two passes. First the layout's files and all documents, one after the other (`documents`): they say what blobs
 there must be and what is claimed of them. Then the blobs, the biggest first, a few at a time, each read once and never
-kept (`verify_blob`). Nothing stops at the first fault: what can still be checked is checked.
+kept (`blob`). Nothing stops at the first fault: what can still be checked is checked.
 
 What is wrong with an image never raises: it is a finding. Raised are only errors of asking (no such tag, no image for
 the platform) and of the program.
@@ -17,10 +17,6 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from oci.errors import LayoutError, NotFound, OciError, RefNotFound, show
-from oci.image.findings import Report
-from oci.image.lenient import Target, load_json, read_digest
-from oci.image.verify_blob import BlobFacts, check_blob, unreadable
-from oci.image.verify_documents import BlobJob, DocumentCheck, altered, entries, pick
 from oci.layout.directory import DirectoryBlobs
 from oci.layout.finding import Finding, limited
 from oci.layout.refs import resolve
@@ -33,6 +29,10 @@ from oci.spec.document import parse_index
 from oci.spec.layout_header import MAX_HEADER
 from oci.spec.platform import Platform
 from oci.spec.wire import MAX_MANIFEST
+from oci.verification.blob import BlobFacts, check_blob, unreadable
+from oci.verification.documents import BlobJob, DocumentCheck, altered, entries, pick
+from oci.verification.lenient import Target, load_json, read_digest
+from oci.verification.report import Report
 
 if TYPE_CHECKING:
     from oci.layout.blobs import BlobReader
