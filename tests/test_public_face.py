@@ -24,6 +24,7 @@ NAMES = """
 def test_the_names_are_these() -> None:
     assert sorted(oci.__all__) == sorted(NAMES.split())
     assert set(oci.__all__) <= set(dir(oci))
+    assert sorted(oci._HOMES) == sorted(oci.__all__)
 
 
 @pytest.mark.parametrize("name", oci.__all__)
