@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -104,6 +103,8 @@ class LazyGroup(TyperGroup):
             return super().resolve_command(ctx, args)
         if name in LATER:
             raise UsageError(f"the command '{name}' is not available in this version of ocikit")
+        import difflib
+
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"did you mean {near[0]}?" if near else "'ocikit --help' lists the commands"
         raise UsageError(f"no such command '{name}'; {hint}")

@@ -22,6 +22,7 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `ocikit` with these arguments (default: the process's own); returns the exit status."""
+    whole_process = arguments is None
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if arguments == ["--version"]:
         from oci import __version__
@@ -36,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(arguments)
     finally:
         gc.set_threshold(*thresholds)
+        if whole_process:
+            gc.freeze()  # the end is near: a last look for cycles would take a sixth of the time of `ocikit inspect`
         if previous is not None:
             import signal
 
