@@ -1,4 +1,4 @@
-"""Who may import whom: one direction, and one door for each third-party library.
+"""Who may import whom: one direction, no circles, and one door for each third-party library.
 
 The levels are those of docs/adr/0001-levels.md. Every import statement counts, those inside functions too; an import
 under `if TYPE_CHECKING` counts as well, a type is a dependency of the idea if not of the run.
@@ -61,10 +61,16 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
             if node.level:
                 above = package.split(".")[: len(package.split(".")) - node.level + 1]
                 base = ".".join([*above, base] if base else above)
-            if base == "oci":  # `from oci import spec` imports the room, or a name of the public face
-                yield from ((node.lineno, f"oci.{alias.name}") for alias in node.names)
-            else:
-                yield node.lineno, base
+            for alias in node.names:
+                # `from oci import spec` imports the room, or a name of the public face; `from oci.spec import wire` a
+                # module, or a name that the room's __init__ gives on.
+                inner = f"{base}.{alias.name}"
+                yield node.lineno, inner if base == "oci" or is_module(inner) else base
+
+
+def is_module(name: str) -> bool:
+    path = ROOT / name.replace(".", "/")
+    return name.startswith("oci.") and (path.with_suffix(".py").is_file() or (path / "__init__.py").is_file())
 
 
 def room(module: str) -> str:
@@ -95,6 +101,27 @@ def test_a_module_imports_only_lower_levels_and_its_own_folder(path: Path) -> No
         elif LEVELS[other] >= LEVELS[own]:
             wrong.append(f"line {line}: {target} (level {LEVELS[other]}) from level {LEVELS[own]}")
     assert not wrong, f"{path.relative_to(ROOT)}: {'; '.join(wrong)}"
+
+
+def circle_in(graph: dict[str, set[str]]) -> list[str]:
+    """Modules that import each other in a circle, the first of them again at the end; nothing where there is none."""
+    done: set[str] = set()
+
+    def follow(way: list[str]) -> list[str]:
+        for target in sorted(graph.get(way[-1], set()) - done):
+            if target in way:
+                return [*way[way.index(target) :], target]
+            if found := follow([*way, target]):
+                return found
+        done.add(way[-1])
+        return []
+
+    return next((found for module in sorted(graph) if (found := follow([module]))), [])
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = {name_of(path): {target for _, target in imports(path)} for path in MODULES if not is_public_face(path)}
+    assert circle_in(graph) == []
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
@@ -144,6 +171,11 @@ def test_every_level_named_here_exists_or_is_yet_to_come() -> None:
         p.name.removesuffix(".py") for p in (ROOT / "oci").iterdir() if p.name not in ("__init__.py", "__main__.py")
     }
     assert {r for r in rooms if not r.startswith(("_", "py.typed"))} <= set(LEVELS)
+
+
+def test_a_circle_is_seen_however_long_it_is() -> None:
+    assert circle_in({"a": {"b"}, "b": {"c", "json"}, "c": {"a"}, "d": {"a"}}) == ["a", "b", "c", "a"]
+    assert circle_in({"a": {"b", "c"}, "b": {"d"}, "c": {"d"}, "d": set()}) == []
 
 
 def test_the_rules_see_what_they_forbid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,9 @@
 `chunks`                  bounded reads from a file or descriptor
 `verify`                  size first, then digest, before the last byte is handed out
 `background`              an iterator that runs in a thread of its own
-`compression`             sniffing, inflating any layer compression with bounded memory, the encoders
+`compression`             sniffing, inflating any layer compression with bounded memory
+`compression_write`       the encoders
+`lookahead`               a stream that can be asked for what comes next
 `layer_reader`            blob → blob digest → inflate → diff_id → tar bytes, in one pass, in threads
 `layer_writer`            tar bytes → diff_id → compress → blob digest, in one pass, in threads
 `atomic`                  temporary name, fsync, rename; locks; sweeping what a crash left

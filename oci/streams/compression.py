@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, Protocol, cast
 
 from oci.errors import CorruptStream, LimitExceeded
+from oci.streams.compression_faults import ENDS_EARLY, GARBAGE, bad_start, need
 from oci.streams.lookahead import Lookahead
 
 __all__ = ["INPUT", "OUTPUT", "Compression", "decompress", "detect"]
@@ -66,12 +67,6 @@ def decompress(chunks: Iterable[bytes], compression: Compression) -> Iterator[by
     return _members(chunks, "xz", (xz, (lzma.LZMAError,)), magic=b"\xfd7zXZ\x00", padding=4)
 
 
-# The reasons, in the same words for every compression.
-ENDS_EARLY = "the stream ends early"
-GARBAGE = "garbage behind the end of the data"
-NO_MAGIC = "it doesn't start as such a stream must"
-
-
 class _Decoder(Protocol):
     """What bz2, lzma and isal have in common: one member, from its header to its checksum."""
 
@@ -105,7 +100,7 @@ def _members(
     while source.has(1) or not count:
         if not source.has(len(magic)) or source.peek(0, len(magic)) != magic:
             if not (count and padding and source.peek(0, 1) == b"\0"):
-                raise _bad_start(source, compression, magic, count)
+                raise bad_start(source, compression, magic, count)
             _skip_padding(source, compression, padding)
             if padding == 1 and source.has(1):  # in gzip no member may follow padding (gzip(1) ignores it)
                 raise CorruptStream(compression, source.offset, GARBAGE)
@@ -139,26 +134,21 @@ def _gzip_header(source: Lookahead) -> int:
     ISA-L 2.32 forgets where it was in the optional fields when a header comes in two parts.
     """
     size = 10
-    _need(source, size)
+    need(source, "gzip", size)
     flags = source.number(3, 1)
     if flags & 4:  # extra field, by its length
-        _need(source, 12)
+        need(source, "gzip", 12)
         size = 12 + source.number(10, 2)
     for flag in (8, 16):  # name, comment: to their zero byte
         if flags & flag:
             size = source.find(b"\0", size, MAX_GZIP_HEADER) + 1
             if not size:
-                _need(source, MAX_GZIP_HEADER)
+                need(source, "gzip", MAX_GZIP_HEADER)
                 raise CorruptStream("gzip", source.offset, f"a header of more than {MAX_GZIP_HEADER} bytes")
     if flags & 2:  # its checksum
         size += 2
-    _need(source, size)
+    need(source, "gzip", size)
     return size
-
-
-def _need(source: Lookahead, count: int) -> None:
-    if not source.has(count):
-        raise CorruptStream("gzip", source.end, ENDS_EARLY)
 
 
 def _failure(compression: Compression, offset: int, error: Exception) -> CorruptStream | LimitExceeded:
@@ -166,12 +156,6 @@ def _failure(compression: Compression, offset: int, error: Exception) -> Corrupt
     if compression == "xz" and reason.startswith("Memory usage limit"):
         return LimitExceeded("memory to inflate the xz stream, bytes", XZ_MEMORY)
     return CorruptStream(compression, offset, reason)
-
-
-def _bad_start(source: Lookahead, compression: Compression, magic: bytes, count: int) -> CorruptStream:
-    if magic.startswith(source.peek(0, len(magic))):
-        return CorruptStream(compression, source.end, ENDS_EARLY)
-    return CorruptStream(compression, source.offset, GARBAGE if count else NO_MAGIC)
 
 
 def _skip_padding(source: Lookahead, compression: Compression, unit: int) -> None:

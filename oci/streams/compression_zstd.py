@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 import zstandard
 
 from oci.errors import CorruptStream, LimitExceeded
-from oci.streams.compression import ENDS_EARLY, GARBAGE, NO_MAGIC
+from oci.streams.compression_faults import bad_start, need
 from oci.streams.lookahead import Lookahead
 
 __all__ = ["MAX_WINDOW", "inflate"]
@@ -31,16 +31,14 @@ def inflate(chunks: Iterable[bytes]) -> Iterator[bytes]:
     library = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
     count = 0
     while source.has(1) or not count:
-        whole = source.has(4)
+        source.has(4)  # so many of them as there are
         magic = source.number(0, 4)
         if magic == _FRAME:
             yield from _frame(source, library)
         elif magic & 0xFFFFFFF0 == _SKIPPABLE:
             _skip(source)
-        elif not whole and _FRAME.to_bytes(4, "little").startswith(source.peek(0, 4)):
-            _need(source, 4)
         else:
-            raise CorruptStream("zstd", source.offset, GARBAGE if count else NO_MAGIC)
+            raise bad_start(source, "zstd", _FRAME.to_bytes(4, "little"), count)
         count += 1
 
 
@@ -60,7 +58,7 @@ def _frame(source: Lookahead, library: zstandard.ZstdDecompressor) -> Iterator[b
     blocks = 0
     last = False
     while not last:
-        _need(source, 3)
+        need(source, "zstd", 3)
         header = source.number(0, 3)
         last, kind, size = bool(header & 1), header >> 1 & 3, header >> 3
         if kind == 3 or size > BLOCK:
@@ -85,13 +83,13 @@ def _frame(source: Lookahead, library: zstandard.ZstdDecompressor) -> Iterator[b
 
 def _header(source: Lookahead) -> tuple[bool, int]:
     """Read a frame header without stepping over it: whether a checksum follows the blocks, and its size."""
-    _need(source, 6)
+    need(source, "zstd", 6)
     descriptor = source.number(4, 1)
     single = bool(descriptor & 0x20)
     dictionary = (0, 1, 2, 4)[descriptor & 3]
     content = (1 if single else 0, 2, 4, 8)[descriptor >> 6]
     size = 5 + (not single) + dictionary + content
-    _need(source, size)
+    need(source, "zstd", size)
     if single:
         window = source.number(5 + dictionary, content) + (256 if content == 2 else 0)
     else:
@@ -105,11 +103,6 @@ def _header(source: Lookahead) -> tuple[bool, int]:
     return bool(descriptor & 4), size
 
 
-def _need(source: Lookahead, count: int) -> None:
-    if not source.has(count):
-        raise CorruptStream("zstd", source.end, ENDS_EARLY)
-
-
 def _take(source: Lookahead, count: int) -> bytes:
-    _need(source, count)
+    need(source, "zstd", count)
     return source.take(count)

@@ -7,6 +7,7 @@
 `from_archive`              oci-archive:FILE
 `from_docker_archive`       docker-archive:FILE, what `docker save` writes
 `copy`                      one image or a whole index from a source to a destination, byte for byte
+`meter`                     counting bytes for a progress callback
 `recompress`                the same layers in another compression
 ==========================  ==============================================================================
 

@@ -21,8 +21,9 @@ from oci.spec import media_types
 from oci.spec.descriptor import Descriptor
 from oci.spec.platform import Platform
 from oci.transports.base import ImageDestination, ImageSource, Progress, Warn
+from oci.transports.meter import Meter
 
-__all__ = ["Meter", "copy"]
+__all__ = ["copy"]
 
 
 def copy(
@@ -74,21 +75,6 @@ def _plan(source: ImageSource, top: Descriptor, warn: Warn | None) -> tuple[list
         elif stored or not (descriptor.urls or media_types.is_nondistributable(descriptor.media_type)):
             blobs.append(descriptor)
     return blobs, documents
-
-
-class Meter:
-    """Counts bytes for a progress callback; several threads may count at once."""
-
-    def __init__(self, progress: Progress | None, total: int) -> None:
-        self._progress, self._total, self._done = progress, total, 0
-        self._mutex = threading.Lock()
-
-    def add(self, count: int) -> None:
-        """Count bytes that were dealt with."""
-        if self._progress is not None:
-            with self._mutex:
-                self._done += count
-                self._progress(self._done, self._total)
 
 
 class _Stopped(Exception):  # noqa: N818 - no error: another blob's copy failed

@@ -25,10 +25,10 @@ from oci.spec.document import Document
 from oci.spec.index import Index
 from oci.spec.manifest import Manifest
 from oci.transports.base import ImageDestination, ImageSource
+from oci.transports.meter import Meter
 
 if TYPE_CHECKING:
     from oci.streams.compression_write import Written
-    from oci.transports.copy import Meter
 
 __all__ = ["Recompression"]
 
