@@ -33,6 +33,12 @@ class Keep(Enum):
 KEEP: Final = Keep.KEEP
 """Leave this as it is."""
 
+_ABSOLUTE = re.compile(r"/|[A-Za-z]:[\\/]")
+_SIGNALS = """
+    HUP INT QUIT ILL TRAP ABRT IOT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CLD CONT STOP TSTP TTIN TTOU
+    URG XCPU XFSZ VTALRM PROF WINCH IO POLL PWR SYS
+""".split()
+
 Names = Mapping[str, bool] | Iterable[str]
 """Members of a set: names to add, or name → whether it shall be there."""
 
@@ -82,7 +88,7 @@ def edit_config(
     if stop_timeout is not KEEP:
         new["stop_timeout"] = stop_timeout
     if healthcheck is not KEEP:
-        new["healthcheck"] = healthcheck
+        new["healthcheck"] = _healthcheck(healthcheck)
     for name, words in (("entrypoint", entrypoint), ("cmd", cmd), ("shell", shell), ("on_build", on_build)):
         if words is not KEEP:
             new[name] = None if words is None else _words(name, words)
@@ -167,12 +173,12 @@ def _edit_set(old: tuple[str, ...] | None, changes: Names | None, spell: Any) ->
     members = set(old or ())
     wanted = changes if isinstance(changes, Mapping) else dict.fromkeys(_words("a set", changes), True)
     for name, there in wanted.items():
-        for spelling in spell(name):
-            if there:
-                members.add(spelling)
-            else:
-                members.discard(spelling)
-                members.discard(name)  # as it may stand in the config of somebody else's image
+        if there:
+            members.update(spell(name))
+        elif name in members:  # as it may stand in the config of somebody else's image, well spelt or not
+            members.discard(name)
+        else:
+            members.difference_update(spell(name))
     return tuple(sorted(members)) or None
 
 
@@ -186,18 +192,35 @@ def _ports(text: str) -> Iterable[str]:
 
 
 def _volume(path: str) -> Iterable[str]:
-    if not path or "\0" in path:
-        raise InvalidInput("the path of a volume is empty or has a NUL in it")
+    if not _ABSOLUTE.match(path) or "\0" in path:
+        raise InvalidInput(f"volume {show(path)!r} is not an absolute path")
     return [path]
 
 
 def _workdir(path: str | None) -> str | None:
-    if path is not None and not re.match(r"/|[A-Za-z]:[\\/]", path):
+    if path is not None and not _ABSOLUTE.match(path):
         raise InvalidInput(f"working directory {show(path)!r} is not an absolute path")
     return path
 
 
 def _signal(name: str | None) -> str | None:
-    if name is not None and not re.fullmatch(r"(?:SIG)?[A-Z0-9]+(?:[+-][0-9]{1,2})?", name):
-        raise InvalidInput(f"stop signal {show(name)!r} is neither a number nor a name such as SIGTERM")
+    if name is not None and not _is_signal(name):
+        raise InvalidInput(f"stop signal {show(name)!r} is neither a number from 1 to 64 nor a name such as SIGTERM")
     return name
+
+
+def _is_signal(name: str) -> bool:
+    """Linux's signals (signal(7)), whatever this machine's are: `15`, `SIGTERM`, `TERM`, `SIGRTMIN+3`."""
+    if re.fullmatch("[0-9]{1,2}", name):
+        return 1 <= int(name) <= 64
+    name = name.removeprefix("SIG")
+    return (
+        name in _SIGNALS
+        or re.fullmatch(r"RTMIN(\+([1-9]|[12][0-9]|30))?|RTMAX(-([1-9]|[12][0-9]|30))?", name) is not None
+    )
+
+
+def _healthcheck(check: Healthcheck | None) -> Healthcheck | None:
+    if check is not None and (check.retries or 0) < 0:
+        raise InvalidInput(f"{check.retries} retries of the healthcheck are less than none")
+    return check

@@ -123,9 +123,16 @@ def test_the_order_of_options_does_not_show() -> None:
         {"ports": ["9-8"]},
         {"ports": "80"},
         {"volumes": [""]},
+        {"volumes": ["data"]},
+        {"volumes": {"data": False}},
         {"workdir": "relative"},
         {"labels": {"": "x"}},
         {"stop_signal": "stop it"},
+        {"stop_signal": "SIGNOPE"},
+        {"stop_signal": "65"},
+        {"stop_signal": "0"},
+        {"stop_signal": "SIGRTMIN+31"},
+        {"healthcheck": Healthcheck(test=("NONE",), retries=-1)},
         {"created": "yesterday"},
         {"created": 10**30},
     ],
@@ -133,6 +140,18 @@ def test_the_order_of_options_does_not_show() -> None:
 def test_what_no_image_can_say_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
         edit_config(full(), **changes)
+
+
+@pytest.mark.parametrize("signal", ["SIGTERM", "TERM", "15", "SIGRTMIN", "SIGRTMIN+3", "RTMAX-14", "64"])
+def test_signals_are_linux_ones(signal: str) -> None:
+    assert edit_config(full(), stop_signal=signal).run.stop_signal == signal
+
+
+def test_what_somebody_else_spelt_badly_can_be_taken_away() -> None:
+    config = full()
+    config = config.replace(run=config.run.replace(volumes=("data",), exposed_ports=("http", "80")))
+    changed = edit_config(config, volumes={"data": False}, ports={"http": False, "80": False}).run
+    assert (changed.volumes, changed.exposed_ports) == (None, None)
 
 
 def test_text_that_is_no_unicode_is_refused_when_written() -> None:
