@@ -69,6 +69,10 @@ class OciError(Exception):
         # Names come from hostile input: a line break or an escape sequence in one would forge lines of output.
         super().__init__(_one_line(message))
 
+    def said_of(self, place: str) -> None:
+        """Put the place where it happened before the sentence: which of several layers, which source."""
+        self.args = (f"{_one_line(place)}: {self}",)
+
 
 def _one_line(text: str) -> str:
     if text.isprintable():

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from oci.errors import InvalidDocument
+from oci.errors import CorruptStream, InvalidDocument, TarError, UnsafeEntry
 from oci.layout.blobs import BlobReader
 from oci.spec import media_types
 from oci.spec.descriptor import Descriptor
@@ -34,7 +34,8 @@ class Layer(Record):
     def open(self) -> Iterator[LayerReader]:
         """The tar bytes, from one verified pass over the blob; what the compression is, the bytes themselves say.
 
-        Iterating raises SizeMismatch, DigestMismatch, DiffIdMismatch or CorruptStream no later than at the end.
+        Iterating raises SizeMismatch, DigestMismatch, DiffIdMismatch or CorruptStream no later than at the end. What is
+        raised in the `with` block about the layer's bytes or entries leaves it with the layer's name.
         """
         from oci.streams.layer_reader import open_layer  # codecs and threads: not for who only looks at documents
 
@@ -43,17 +44,21 @@ class Layer(Record):
             raise InvalidDocument(
                 f"media type {descriptor.media_type!r} is not one of a layer", document=f"layer {descriptor.digest}"
             )
-        with (
-            self._compressed() as chunks,
-            open_layer(
-                chunks,
-                digest=descriptor.digest,
-                size=descriptor.size,
-                diff_id=self.diff_id,
-                layer=str(descriptor.digest),
-            ) as tar,
-        ):
-            yield tar
+        try:
+            with (
+                self._compressed() as chunks,
+                open_layer(
+                    chunks,
+                    digest=descriptor.digest,
+                    size=descriptor.size,
+                    diff_id=self.diff_id,
+                    layer=str(descriptor.digest),
+                ) as tar,
+            ):
+                yield tar
+        except (CorruptStream, TarError, UnsafeEntry) as error:  # whoever reads the tar finds them; we know the layer
+            error.said_of(f"layer {descriptor.digest}")
+            raise
 
     @contextmanager
     def _compressed(self) -> Iterator[Iterator[bytes]]:

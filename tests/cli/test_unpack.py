@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.commands import Run, digests_of, files_of, fits
+from tests.support.images import LayerBlob, LayoutMaker, layer, tar, tar_layer
 
 
 def test_unpack_writes_the_merged_tree(ocikit: Run, images: Path, here: Path) -> None:
@@ -58,3 +59,25 @@ def test_the_platform_is_chosen(ocikit: Run, run: Run, images: Path, here: Path)
     ocikit("unpack", "./images:multi", "arm", "--platform", "linux/arm64")
     assert run("unpack", "./images:multi", "none", "--platform", "linux/s390x").status == 1
     assert not (here / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (tar_layer({"../evil": b"x"}), "unsafe entry"),
+        (layer(b"no tar" * 200), "bad tar archive at byte 0"),
+        (layer(tar({"a": b"x" * 9000})[:3000]), "bad tar archive at byte 3000"),
+    ],
+)
+def test_a_fault_of_a_layer_says_which_layer(run: Run, here: Path, bad: LayerBlob, words: str) -> None:
+    maker = LayoutMaker(here / "images")
+    maker.tag("v1", maker.image([tar_layer({"a": b"1"}), bad, tar_layer({"b": b"1"})]))
+    maker.finish()
+    for command in (
+        ["unpack", "./images:v1", "rootfs"],
+        ["files", "./images:v1"],
+        ["files", "./images:v1", "--layer", "1"],
+    ):
+        result = run(*command)
+        assert result.status == 1
+        assert result.error.startswith(f"error: layer {bad.digest}: {words}")
