@@ -34,10 +34,11 @@ KEEP: Final = Keep.KEEP
 """Leave this as it is."""
 
 _ABSOLUTE = re.compile(r"/|[A-Za-z]:[\\/]")
-_SIGNALS = """
+_NAMES = """
     HUP INT QUIT ILL TRAP ABRT IOT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CLD CONT STOP TSTP TTIN TTOU
     URG XCPU XFSZ VTALRM PROF WINCH IO POLL PWR SYS
-""".split()
+"""
+_SIGNALS = frozenset(_NAMES.split())
 
 Names = Mapping[str, bool] | Iterable[str]
 """Members of a set: names to add, or name → whether it shall be there."""
