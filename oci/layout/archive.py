@@ -8,12 +8,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from oci.errors import BlobNotFound, InvalidDigest, LayoutError, read_from
-from oci.layout import refs
 from oci.layout.documents import MAX_DOCUMENT
-from oci.layout.layout import INDEX_FILE, LAYOUT_FILE, check_marker
+from oci.layout.reader import INDEX_FILE, LAYOUT_FILE, LayoutReader, blob_name, check_marker
 from oci.layout.tar_files import TarFiles
 from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
@@ -22,17 +21,7 @@ from oci.spec.index import Index
 from oci.spec.layout_header import MAX_HEADER
 from oci.streams.verify import verified
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from oci.spec.platform import Platform
-
-__all__ = ["Archive", "ArchiveBlobs", "blob_name"]
-
-
-def blob_name(digest: Digest) -> str:
-    """Give the name of a blob's member."""
-    return f"blobs/{digest.algorithm}/{digest.encoded}"
+__all__ = ["Archive", "ArchiveBlobs"]
 
 
 class ArchiveBlobs:
@@ -78,26 +67,13 @@ class ArchiveBlobs:
                         yield digest
 
 
-class Archive:
+class Archive(LayoutReader):
     """An oci-archive opened for reading; closed by `close` or a `with` block."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._where = os.fspath(path)
+        super().__init__(path)
         self.files = TarFiles(path)
         self.blobs = ArchiveBlobs(self.files)
-
-    @property
-    def path(self) -> Path:
-        """Where it is on this machine."""
-        from pathlib import Path  # not at start-up: three milliseconds for something seldom asked
-
-        return Path(self._where)
-
-    def __repr__(self) -> str:
-        return f"Archive({self._where!r})"
-
-    def __str__(self) -> str:
-        return self._where
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Self:
@@ -117,29 +93,6 @@ class Archive:
         with read_from(f"{self._where}: {INDEX_FILE}"):
             return parse_index(raw)
 
-    def resolve(
-        self,
-        name: str | None = None,
-        digest: Digest | None = None,
-        platform: Platform | None = None,
-        *,
-        warn: refs.Warn | None = None,
-    ) -> Descriptor:
-        """Find an image by tag, by digest, or the only one; with `platform`, narrow an index. See `refs`."""
-        return refs.resolve(
-            self.index().model, self.blobs, where=self._where, name=name, digest=digest, platform=platform, warn=warn
-        )
-
-    def tags(self) -> dict[str, Descriptor]:
-        """Give every tag with its entry, in the order of index.json."""
-        return refs.tagged(self.index().model)
-
     def close(self) -> None:
         """Close the file."""
         self.files.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()

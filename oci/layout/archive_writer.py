@@ -13,9 +13,8 @@ from contextlib import contextmanager
 from typing import Self
 
 from oci.errors import LimitExceeded
-from oci.layout.archive import blob_name
 from oci.layout.blobs import BlobWriter, Counted
-from oci.layout.layout import INDEX_FILE, LAYOUT_FILE
+from oci.layout.reader import INDEX_FILE, LAYOUT_FILE, blob_name
 from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
 from oci.spec.layout_header import LayoutHeader

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Self
 
 from oci.errors import BlobNotFound, InvalidDigest, LayoutError
 from oci.layout.blobs import BlobWriter, Counted
+from oci.layout.reader import blob_name
 from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
 from oci.streams.atomic import AtomicFile, fsync_dir
@@ -103,8 +104,8 @@ class DirectoryBlobs:
         return self._root
 
     def blob_path(self, digest: Digest) -> str:
-        """Give the file name of a blob, there or not; a digest's grammar leaves no room for '..' or '/'."""
-        return f"{self._root}/blobs/{digest.algorithm}/{digest.encoded}"
+        """Give the file name of a blob, there or not."""
+        return f"{self._root}/{blob_name(digest)}"
 
     # Reading
 

@@ -12,44 +12,20 @@ import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
-from oci.errors import DestinationError, InvalidDocument, LayoutError, LimitExceeded, read_from, show
+from oci.errors import DestinationError, LayoutError, LimitExceeded, read_from
 from oci.layout import refs
 from oci.layout.directory import DirectoryBlobs, flocked
 from oci.layout.documents import MAX_DOCUMENT
-from oci.spec import media_types
+from oci.layout.reader import INDEX_FILE, LAYOUT_FILE, LayoutReader, check_marker, empty_index
 from oci.spec.descriptor import Descriptor
 from oci.spec.document import Document, parse_index
 from oci.spec.index import Index
-from oci.spec.layout_header import MAX_HEADER, VERSION, LayoutHeader
+from oci.spec.layout_header import MAX_HEADER, LayoutHeader
 from oci.streams.atomic import TEMPORARY, fsync_dir, write_file
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from oci.spec.digest import Digest
-    from oci.spec.platform import Platform
-
-__all__ = ["INDEX_FILE", "LAYOUT_FILE", "IndexEdit", "Layout", "check_marker", "empty_index"]
-
-LAYOUT_FILE = "oci-layout"
-INDEX_FILE = "index.json"
-
-
-def check_marker(raw: bytes, where: str) -> None:
-    """Check the bytes of `oci-layout`; LayoutError for a version that is not known."""
-    try:
-        version = LayoutHeader.parse(raw).version
-    except InvalidDocument as error:
-        raise LayoutError(where, f"is not an image layout: {error}") from None
-    if version != VERSION:
-        raise LayoutError(where, f"its layout version {show(version)!r} is not known; this can read {VERSION}")
-
-
-def empty_index() -> Document[Index]:
-    """Give the index.json of a layout that holds nothing."""
-    return Document.of(Index(manifests=(), media_type=media_types.INDEX))
+__all__ = ["IndexEdit", "Layout"]
 
 
 class IndexEdit:
@@ -59,26 +35,13 @@ class IndexEdit:
         self.index = index
 
 
-class Layout:
+class Layout(LayoutReader):
     """An image layout directory. Cheap to open; nothing is cached but the path, so every call sees the disk."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._root = os.fspath(path)
-        self.blobs = DirectoryBlobs(path)
+        super().__init__(path)
+        self.blobs: DirectoryBlobs = DirectoryBlobs(path)
         self._editor: int | None = None
-
-    @property
-    def path(self) -> Path:
-        """Where it is on this machine."""
-        from pathlib import Path  # not at start-up: three milliseconds for something seldom asked
-
-        return Path(self._root)
-
-    def __repr__(self) -> str:
-        return f"Layout({self._root!r})"
-
-    def __str__(self) -> str:
-        return self._root
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Self:
@@ -124,10 +87,10 @@ class Layout:
     def index(self) -> Document[Index]:
         """Read index.json as it is now."""
         try:
-            raw = _read_file(f"{self._root}/{INDEX_FILE}", MAX_DOCUMENT)
+            raw = _read_file(f"{self._where}/{INDEX_FILE}", MAX_DOCUMENT)
         except FileNotFoundError:
-            raise LayoutError(self._root, f"is not an image layout: it has no file '{INDEX_FILE}'") from None
-        with read_from(f"{self._root}/{INDEX_FILE}"):
+            raise LayoutError(self._where, f"is not an image layout: it has no file '{INDEX_FILE}'") from None
+        with read_from(f"{self._where}/{INDEX_FILE}"):
             return parse_index(raw)
 
     @contextmanager
@@ -139,7 +102,7 @@ class Layout:
         """
         if self._editor == threading.get_ident():
             raise RuntimeError("edit_index inside edit_index would wait for itself")
-        with flocked(self._root):
+        with flocked(self._where):
             self._editor = threading.get_ident()
             try:
                 edit = IndexEdit(self.index().model)
@@ -150,26 +113,9 @@ class Layout:
             if edit.index != before:
                 raw = Document.of(edit.index).raw
                 if len(raw) > MAX_DOCUMENT:
-                    raise LimitExceeded(f"size in bytes of {self._root}/{INDEX_FILE}", MAX_DOCUMENT, len(raw))
-                _replace(self._root, INDEX_FILE, raw)
+                    raise LimitExceeded(f"size in bytes of {self._where}/{INDEX_FILE}", MAX_DOCUMENT, len(raw))
+                _replace(self._where, INDEX_FILE, raw)
         self.blobs.release()
-
-    def resolve(
-        self,
-        name: str | None = None,
-        digest: Digest | None = None,
-        platform: Platform | None = None,
-        *,
-        warn: refs.Warn | None = None,
-    ) -> Descriptor:
-        """Find an image by tag, by digest, or the only one; with `platform`, narrow an index. See `refs`."""
-        return refs.resolve(
-            self.index().model, self.blobs, where=self._root, name=name, digest=digest, platform=platform, warn=warn
-        )
-
-    def tags(self) -> dict[str, Descriptor]:
-        """Give every tag with its entry, in the order of index.json."""
-        return refs.tagged(self.index().model)
 
     def tag(self, name: str, descriptor: Descriptor) -> None:
         """Make `name` stand for `descriptor` (moving it when it is there) and leave all other tags alone."""
@@ -184,17 +130,11 @@ class Layout:
     def untag(self, name: str) -> None:
         """Remove a tag; the blobs stay until `gc`. RefNotFound when there is none."""
         with self.edit_index() as edit:
-            edit.index = refs.without_tag(edit.index, name, self._root)
+            edit.index = refs.without_tag(edit.index, name, self._where)
 
     def close(self) -> None:
         """End writing (see DirectoryBlobs); the layout may be used on."""
         self.blobs.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
 
 def _read_file(path: str, limit: int) -> bytes:

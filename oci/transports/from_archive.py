@@ -18,7 +18,7 @@ from oci.layout import refs
 from oci.layout.archive import Archive
 from oci.layout.archive_writer import ArchiveWriter
 from oci.layout.blobs import BlobWriter
-from oci.layout.layout import empty_index
+from oci.layout.reader import empty_index
 from oci.layout.walk import walk
 from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest

@@ -29,10 +29,10 @@ from oci.errors import (
     show,
 )
 from oci.layout import refs
-from oci.layout.archive import ArchiveBlobs, blob_name
+from oci.layout.archive import ArchiveBlobs
 from oci.layout.blobs import ChainBlobs, MemoryBlobs
 from oci.layout.documents import MAX_CONFIG, MAX_DOCUMENT, read_manifest
-from oci.layout.layout import INDEX_FILE, LAYOUT_FILE
+from oci.layout.reader import INDEX_FILE, LAYOUT_FILE, blob_name
 from oci.layout.tar_files import TarFiles
 from oci.layout.walk import children, walk
 from oci.spec import media_types, wire

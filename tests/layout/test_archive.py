@@ -19,7 +19,8 @@ from oci.errors import BlobNotFound, DigestMismatch, LayoutError, LimitExceeded,
 from oci.layout import tar_files
 from oci.layout.archive import Archive
 from oci.layout.archive_writer import ArchiveWriter
-from oci.layout.layout import Layout, empty_index
+from oci.layout.layout import Layout
+from oci.layout.reader import empty_index
 from oci.layout.tar_files import TarFiles
 from oci.layout.walk import walk
 from oci.spec import Descriptor, Digest
