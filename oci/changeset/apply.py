@@ -13,6 +13,7 @@ import stat
 from collections.abc import Callable, Iterable, Sequence
 
 from oci.changeset.directories import DirectoryLog
+from oci.changeset.limits import Budget, check_target
 from oci.changeset.links import LayerSource, PendingLinks, link
 from oci.changeset.nodes import NodeMaker, is_refusal
 from oci.changeset.ownership import Warnings
@@ -24,6 +25,8 @@ from oci.errors import UnpackError, UnsafeEntry
 from oci.tar import DIR, FILE, HARDLINK, SYMLINK, Entry, TarReader
 
 __all__ = ["LayerSource", "apply_layers"]
+
+MAX_MEMORY = 1 << 30  # bytes for what has to wait or be remembered: directories, links, whiteouts; millions of them
 
 
 def apply_layers(
@@ -59,10 +62,11 @@ class _Applier:
 
     def __init__(self, root_fd: int, maker: NodeMaker) -> None:
         self._maker = maker
+        self._budget = Budget("bytes for the directories, links and whiteouts of an image", MAX_MEMORY)
         self._shadow = Shadow()
-        self._tree = Tree(root_fd, self._shadow, strict_umask=maker.strict_umask)
-        self._pending = PendingLinks()
-        self._directories = DirectoryLog()
+        self._tree = Tree(root_fd, self._shadow, self._budget, strict_umask=maker.strict_umask)
+        self._pending = PendingLinks(self._budget)
+        self._directories = DirectoryLog(self._budget)
         self._directories.imply(b"")
         self._left_out: set[bytes] = set()  # devices: on no disk, but links to them are no error
 
@@ -161,11 +165,17 @@ class _Applier:
 
     def _mark(self, what: str, path: bytes) -> None:
         """A whiteout or opaque mark. As in a layer of overlayfs, the directory it stands in is there."""
+        # Where nothing of this layer shows, nothing of lower ones does either.
         if what == "opaque":
-            self._shadow.opaque(self._tree.directory(path).path)
+            directory = self._tree.directory(path)
+            if not directory.hidden:
+                self._shadow.opaque(directory.path)
         elif what == "whiteout":
             parent, name = split(path)
-            self._shadow.whiteout(join(self._tree.directory(parent).path, name))
+            directory = self._tree.directory(parent)
+            if not directory.hidden:
+                self._budget.take(len(name) + 200)
+                self._shadow.whiteout(join(directory.path, name))
         self._note_made()
 
     def _other(self, directory: Directory, name: bytes, entry: Entry, reader: TarReader) -> None:
@@ -191,6 +201,7 @@ class _Applier:
                 self._shadow.add(path, kind)
                 return
         if kind == SYMLINK:
+            check_target(path, entry.linkname)  # the file system isn't asked about this one
             tree.add_hidden_link(path, entry.linkname)
         else:
             tree.drop_hidden_link(path)
@@ -212,6 +223,7 @@ class _Applier:
         elif entry.kind == HARDLINK:
             self._link(directory, name, path, clean(entry.linkname))
         elif not self._maker.special(directory.fd, name, entry):
+            self._budget.take(len(path) + 200)
             self._left_out.add(path)
             # Nothing of the name must be left, as if the device were there.
             return not _exists(name, directory.fd) or self._make_room(directory, name, entry.kind)

@@ -11,6 +11,7 @@ import os
 import struct
 from collections.abc import Iterator
 
+from oci.changeset.limits import Budget
 from oci.changeset.nodes import NodeMaker
 from oci.changeset.tree import Tree
 from oci.tar import Entry
@@ -26,22 +27,30 @@ _BILLION = 1_000_000_000
 class DirectoryLog:
     """Directories with the attributes they shall have; of several records of one path the last one counts."""
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
         self._log = bytearray()
         self._xattrs: list[dict[bytes, bytes]] = []
 
     def imply(self, path: bytes) -> None:
         """Note a directory that was made because something lies in it: 0755, root's, of 1970 on every machine."""
+        self._budget.take(_RECORD.size + len(path))
         self._log += _RECORD.pack(0o755, 0, 0, 0, 0, 0, len(path)) + path
 
     def add(self, path: bytes, entry: Entry) -> None:
         """Note a directory that the layer names."""
+        self._budget.take(_RECORD.size + len(path))
         number = 0
         if entry.xattrs:
+            self._budget.take(sum(len(key) + len(value) + 200 for key, value in entry.xattrs.items()))
             self._xattrs.append(entry.xattrs)
             number = len(self._xattrs)
         seconds, nanoseconds = divmod(entry.mtime_ns, _BILLION)
-        self._log += _RECORD.pack(entry.mode, entry.uid, entry.gid, seconds, nanoseconds, number, len(path)) + path
+        try:
+            record = _RECORD.pack(entry.mode, entry.uid, entry.gid, seconds, nanoseconds, number, len(path))
+        except struct.error:  # half a second before the first second; everything else the tar reader has checked
+            raise OverflowError("timestamp out of range for platform time_t") from None
+        self._log += record + path
 
     def finish(self, tree: Tree, maker: NodeMaker) -> None:
         """Give all directories their attributes. Nothing may be made in the tree after that."""

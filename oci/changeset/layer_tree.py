@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from oci.changeset.limits import Budget, Hops, check_target
 from oci.changeset.paths import clean, join, split
 from oci.changeset.whiteout import classify
 from oci.errors import UnsafeEntry, show
@@ -17,7 +18,7 @@ from oci.tar import DIR, HARDLINK, SYMLINK, Entry, TarReader
 
 __all__ = ["Inode", "LayerTree", "Node"]
 
-MAX_HOPS = 40  # symbolic links followed for one name: what the kernel allows itself
+_NODE = 700  # bytes that a name takes, about
 
 
 class Inode:
@@ -65,8 +66,9 @@ class Node:
 class LayerTree:
     """The tree of one layer, filled by `read`; hard links whose target isn't in it wait in `unresolved`."""
 
-    def __init__(self, layer: int) -> None:
+    def __init__(self, layer: int, budget: Budget) -> None:
         self._layer = layer
+        self._budget = budget
         self.root = Node(Inode(None, layer), directory=True)
         self.unresolved: list[tuple[Inode, bytes, bytes]] = []
         """(the link's inode, its path, the path that it wants), in the order of the tar."""
@@ -93,12 +95,18 @@ class LayerTree:
         elif what == "whiteout":
             parent, name = split(path)
             node = self._directory(parent)
+            self._budget.take(len(name) + 100)
             if node.whiteouts is None:
                 node.whiteouts = set()
             node.whiteouts.add(name)
 
     def _add(self, path: bytes, entry: Entry) -> None:
         parent, name = split(path)
+        self._budget.take(_NODE + len(path) + len(entry.linkname))
+        if entry.xattrs:
+            self._budget.take(sum(len(key) + len(value) for key, value in entry.xattrs.items()))
+        if entry.kind == SYMLINK:
+            check_target(path, entry.linkname)
         directory = self._directory(parent)
         children = directory.children
         if children is None:
@@ -156,7 +164,7 @@ class LayerTree:
         above: list[tuple[Node, bytes]] = []  # the way from the root, to go back by ".."
         node, real = self.root, b""
         todo = path.split(b"/")[::-1] if path else []
-        hops = 0
+        hops = Hops(path)
         while todo:
             name = todo.pop()
             if name in (b"", b"."):
@@ -172,13 +180,11 @@ class LayerTree:
             if child is not None and child.children is None:
                 entry = child.inode.entry
                 if entry is not None and entry.kind == SYMLINK:
-                    hops += 1
-                    if hops > MAX_HOPS:
-                        raise UnsafeEntry(path, f"more than {MAX_HOPS} symbolic links lead to it")
+                    names = hops.follow(entry.linkname)
                     if entry.linkname.startswith(b"/"):
                         node, real = self.root, b""
                         above.clear()
-                    todo.extend(entry.linkname.split(b"/")[::-1])
+                    todo.extend(names[::-1])
                     continue
                 if not make:
                     return None
@@ -186,6 +192,7 @@ class LayerTree:
             if child is None:
                 if not make:
                     return None
+                self._budget.take(_NODE)
                 child = children[name] = Node(Inode(None, self._layer), directory=True)
             above.append((node, real))
             node, real = child, join(real, name)

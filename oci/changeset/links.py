@@ -17,15 +17,17 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, suppress
 from typing import Protocol
 
+from oci.changeset.limits import Budget, Hops, check_target
 from oci.changeset.nodes import NEW_FILE, NodeMaker
 from oci.changeset.paths import ancestors, clean, join, split
 from oci.changeset.shadow import Shadow
-from oci.changeset.tree import MAX_HOPS, Directory, Tree
+from oci.changeset.tree import Directory, Tree
 from oci.changeset.whiteout import PREFIX, classify
 from oci.errors import UnpackError, UnsafeEntry, show
 from oci.tar import DIR, FILE, HARDLINK, SYMLINK, Entry, TarReader
@@ -55,7 +57,8 @@ class _Wanted:
 class PendingLinks:
     """The links of all layers that wait. Layers are numbered from the bottom, 0 upwards, and visited downwards."""
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
         self._own: dict[bytes, bytes] = {}  # of the layer being applied: placeholder → target
         self._late: list[tuple[bytes, bytes]] = []  # to be linked to what shows
         self._wanted: dict[tuple[int, bytes], _Wanted] = {}
@@ -64,6 +67,7 @@ class PendingLinks:
 
     def add(self, directory: Directory, name: bytes, target: bytes) -> None:
         """Put a placeholder where a link will be; the name is free."""
+        self._budget.take(len(directory.path) + len(name) + len(target) + 300)
         os.close(os.open(name, NEW_FILE, 0o600, dir_fd=directory.fd))
         self._own[join(directory.path, name)] = target
 
@@ -125,6 +129,44 @@ class PendingLinks:
             raise _missing(wanted.names[0], wanted.target)
 
 
+class _Cuts:
+    """What a layer hides of the wanted paths: by whiteouts and opaque marks, and by files where they have directories.
+
+    Only marks that matter are kept, and each once: a layer may say the same thing about all of them a million times.
+    """
+
+    def __init__(self, wanted: Iterable[bytes]) -> None:
+        self._wanted = sorted(wanted)
+        self._whole: set[bytes] = set()  # hidden with all below
+        self._above: set[bytes] = set()  # what is below is hidden
+
+    def add(self, path: bytes, *, itself: bool) -> None:
+        """Note that what is below `path` is hidden, and with `itself` the path too."""
+        if path not in self._above and self._any_below(path):
+            self._above.add(path)
+        if itself and self._is_wanted(path):
+            self._whole.add(path)
+
+    def hide(self, path: bytes) -> bool:
+        """Return whether a wanted path is hidden."""
+        if path in self._whole:
+            return True
+        cuts = self._above
+        if len(cuts) < path.count(b"/"):
+            return any(not cut or path.startswith(cut + b"/") for cut in cuts)
+        return bool(cuts) and any(above in cuts for above in ancestors(path))
+
+    def _any_below(self, path: bytes) -> bool:
+        if not path:
+            return bool(self._wanted)
+        # "0" is what comes behind "/" in the order of bytes.
+        return bisect_left(self._wanted, path + b"/") < bisect_left(self._wanted, path + b"0")
+
+    def _is_wanted(self, path: bytes) -> bool:
+        at = bisect_left(self._wanted, path)
+        return at < len(self._wanted) and self._wanted[at] == path
+
+
 class _Search:
     """One layer, read for what is wanted of it."""
 
@@ -140,15 +182,19 @@ class _Search:
         """Return what was not found here but may be lower down."""
         hardlinks = self._read_links()
         by_path: dict[bytes, list[_Wanted]] = {}
+        ends: dict[bytes, bytes] = {}  # where chains of links lead: each is followed once, however many want to know
         for wanted in self._searching:
-            seen = {wanted.path}
-            while (target := hardlinks.get(wanted.path)) is not None:
-                if target in seen:
+            at = wanted.path
+            seen: dict[bytes, None] = {}
+            while at not in ends and (target := hardlinks.get(at)) is not None:
+                if at in seen:
                     raise UnsafeEntry(wanted.target, "a hard link that leads to itself")
-                seen.add(target)
-                wanted.path = target
+                seen[at] = None
+                at = target
+            wanted.path = ends.get(at, at)
+            ends.update(dict.fromkeys(seen, wanted.path))
             by_path.setdefault(wanted.path, []).append(wanted)
-        found, blocked = self._extract(by_path)
+        found, cuts = self._extract(by_path)
         for path, group in by_path.items():
             if path in found:
                 # The first name has been made; the others are linked to it. A device may have been left out.
@@ -157,7 +203,7 @@ class _Search:
                     _link(self._tree, names[0], name)
         left = [wanted for wanted in self._searching if wanted.path not in found]
         for wanted in left:
-            if wanted.layer != self._number and wanted.path in blocked:
+            if wanted.layer != self._number and cuts.hide(wanted.path):
                 raise _missing(wanted.names[0], wanted.target)
         return left
 
@@ -173,35 +219,28 @@ class _Search:
                 continue
             hardlinks.pop(path, None)
             if entry.kind == SYMLINK:
+                check_target(path, entry.linkname)
                 self._links[path] = entry.linkname
             else:
                 self._links.pop(path, None)
         return hardlinks
 
-    def _extract(self, by_path: dict[bytes, list[_Wanted]]) -> tuple[set[bytes], set[bytes]]:
-        """Write the wanted files; return which were here, and which the layer hides in lower ones."""
-        above: dict[bytes, list[bytes]] = {}  # what hides a wanted path if the layer deletes or replaces it
-        for path in by_path:
-            for ancestor in (path, *ancestors(path)):
-                above.setdefault(ancestor, []).append(path)
+    def _extract(self, by_path: dict[bytes, list[_Wanted]]) -> tuple[set[bytes], _Cuts]:
+        """Write the wanted files; return which were here, and what the layer hides in lower ones."""
         found: set[bytes] = set()
-        blocked: set[bytes] = set()
+        cuts = _Cuts(by_path)
         for entry, path, reader in self._entries():
             mark = classify(path)
             if mark is not None and mark[0] != "skip":
-                if mark[0] == "opaque":
-                    blocked.update(wanted for wanted in above.get(mark[1], ()) if wanted != mark[1])
-                else:
-                    blocked.update(above.get(mark[1], ()))
-                continue
-            if path in by_path and entry.kind != HARDLINK:
+                cuts.add(mark[1], itself=mark[0] == "whiteout")
+            elif path in by_path and entry.kind != HARDLINK:
                 if entry.kind == DIR:
                     raise UnsafeEntry(by_path[path][0].names[0], f"a hard link to the directory {show(path)!r}")
                 self._write(entry, by_path[path][0].names[0], reader)
                 found.add(path)
-            elif entry.kind != DIR and path in above:
-                blocked.update(above[path])
-        return found, blocked
+            elif entry.kind != DIR:
+                cuts.add(path, itself=True)
+        return found, cuts
 
     def _write(self, entry: Entry, path: bytes, reader: TarReader) -> None:
         directory, name = _placeholder(self._tree, path)
@@ -226,7 +265,7 @@ class _Search:
         parent, name = split(path)
         done: list[bytes] = []
         todo = parent.split(b"/")[::-1] if parent else []
-        hops = 0
+        hops = Hops(path)
         while todo:
             component = todo.pop()
             if component in (b"", b"."):
@@ -237,11 +276,9 @@ class _Search:
             done.append(component)
             target = self._links.get(b"/".join(done))
             if target is not None:
-                hops += 1
-                if hops > MAX_HOPS:
-                    raise UnsafeEntry(path, f"more than {MAX_HOPS} symbolic links lead to it")
+                names = hops.follow(target)
                 done = [] if target.startswith(b"/") else done[:-1]
-                todo.extend(target.split(b"/")[::-1])
+                todo.extend(names[::-1])
         return join(b"/".join(done), name)
 
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from oci.changeset.layer_tree import MAX_HOPS, Inode, LayerTree, Node
+from oci.changeset.layer_tree import Inode, LayerTree, Node
+from oci.changeset.limits import Budget, Hops
 from oci.changeset.links import LayerSource
 from oci.changeset.paths import clean, join
 from oci.errors import UnsafeEntry, show
@@ -20,6 +21,8 @@ from oci.tar import DIR, SYMLINK, Entry
 __all__ = ["ADDED", "DELETED", "MODIFIED", "Change", "Plan", "Planned", "merge"]
 
 ADDED, MODIFIED, DELETED = "added", "modified", "deleted"
+
+MAX_MEMORY = 4 << 30  # bytes for the names of all layers; some five million of them
 
 
 class Planned:
@@ -95,7 +98,7 @@ class Plan:
         above: list[tuple[Node, bytes]] = []
         node, real = self._root, b""
         todo = path.split(b"/")[::-1]
-        hops = 0
+        hops = Hops(path)
         while todo:
             name = todo.pop()
             if name in (b"", b"."):
@@ -111,13 +114,11 @@ class Plan:
                 return None
             entry = child.inode.entry
             if child.children is None and entry is not None and entry.kind == SYMLINK:
-                hops += 1
-                if hops > MAX_HOPS:
-                    raise UnsafeEntry(path, f"more than {MAX_HOPS} symbolic links lead to it")
+                names = hops.follow(entry.linkname)
                 if entry.linkname.startswith(b"/"):
                     node, real = self._root, b""
                     above.clear()
-                todo.extend(entry.linkname.split(b"/")[::-1])
+                todo.extend(names[::-1])
                 continue
             above.append((node, real))
             node, real = child, join(real, name)
@@ -136,9 +137,10 @@ def merge(layers: Sequence[LayerSource], *, changes: bool = False) -> Plan:
     refused or a hard link, still there at the end, whose target the image doesn't have.
     """
     root = Node(Inode(None, 0), directory=True)
+    budget = Budget("bytes for the names in all layers", MAX_MEMORY)
     told: list[tuple[Change, ...]] = []
     for number, layer in enumerate(layers):
-        tree = LayerTree(number)
+        tree = LayerTree(number, budget)
         with layer.open() as chunks:
             tree.read(chunks)
         _resolve_links(tree, root)

@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 ROOTLESS_XATTR = b"user.rootlesscontainers"
+MAX_KINDS = 50  # of warnings
 NOT_NOTED = 0xFFFFFFFF  # "NoopID" of the protocol; also what chown(2) takes for "leave it", so no file can have it
 
 _DROPPED = frozenset(
@@ -108,13 +109,19 @@ class Warnings:
 
     def __init__(self) -> None:
         self._kinds: dict[str, tuple[int, bytes]] = {}
+        self._others = 0
 
     def add(self, kind: str, path: bytes) -> None:
         """Count one more of a kind; `path` of the first one is told."""
         count, first = self._kinds.get(kind, (0, path))
+        if not count and len(self._kinds) >= MAX_KINDS:
+            self._others += 1  # names of attributes are the image's, so kinds can be any number
+            return
         self._kinds[kind] = (count + 1, first)
 
     def tell(self, warn: Callable[[str], None]) -> None:
         """Hand each kind to `warn` as one line, in the order they came up."""
         for kind, (count, first) in self._kinds.items():
             warn(f"{kind}: {show(first or b'/')}" + (f" and {count - 1} more" if count > 1 else ""))
+        if self._others:
+            warn(f"left out {self._others} more things of other kinds")

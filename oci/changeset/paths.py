@@ -9,14 +9,19 @@ from __future__ import annotations
 
 from oci.errors import UnsafeEntry
 
-__all__ = ["ancestors", "clean", "join", "split"]
+__all__ = ["MAX_PATH", "ancestors", "clean", "join", "split"]
+
+# Bytes of one path; four times what one system call takes. Each of the directories in it is remembered by its own path,
+# so memory grows with the square: 130 MB for a path of this length, 8 GB for a tenfold one.
+MAX_PATH = 16 << 10
 
 
 def clean(name: bytes) -> bytes:
     """Return the path inside the root that `name` stands for: `b"./usr//bin/"` → `b"usr/bin"`, `b"./"` → `b""`.
 
     A leading "/" is dropped, as GNU tar does. Raises UnsafeEntry for a ".." component, even a harmless one such as
-    `a/../b` (no builder writes it, and dropping it would silently rename the entry), and for a NUL byte.
+    `a/../b` (no builder writes it, and dropping it would silently rename the entry), for a NUL byte, and for a path of
+    more than MAX_PATH bytes.
     """
     # The common case by far, and the only one that pays for speed: nothing to do.
     if (
@@ -26,6 +31,7 @@ def clean(name: bytes) -> bytes:
         and b"\0" not in name
         and name[0] != 0x2F
         and name[-1] != 0x2F
+        and len(name) <= MAX_PATH
         and (name[0] != 0x2E or not (name.startswith((b"./", b"../")) or name in (b".", b"..")))
     ):
         return name
@@ -34,7 +40,10 @@ def clean(name: bytes) -> bytes:
     parts = [part for part in name.split(b"/") if part and part != b"."]
     if b".." in parts:
         raise UnsafeEntry(name, "'..' in the name")
-    return b"/".join(parts)
+    path = b"/".join(parts)
+    if len(path) > MAX_PATH:
+        raise UnsafeEntry(name, f"a path of more than {MAX_PATH} bytes")
+    return path
 
 
 def split(path: bytes) -> tuple[bytes, bytes]:

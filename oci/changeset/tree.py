@@ -14,15 +14,14 @@ from __future__ import annotations
 import errno
 import os
 
+from oci.changeset.limits import Budget, Hops
 from oci.changeset.paths import join
 from oci.changeset.removal import DIRECTORY, remove_tree
 from oci.changeset.shadow import Shadow
-from oci.errors import UnsafeEntry
 
 __all__ = ["Directory", "Tree"]
 
 MAX_OPEN = 128  # descriptors kept open; a process may often have 1024, and the caller has its own
-MAX_HOPS = 40  # symbolic links followed for one name: what the kernel allows itself
 MAX_ALIASES = 1024
 
 _NO_NAMES: frozenset[bytes] = frozenset()
@@ -47,10 +46,11 @@ class Directory:
 class Tree:
     """The directories below the descriptor `root_fd`, seen by one layer after the other."""
 
-    def __init__(self, root_fd: int, shadow: Shadow, *, strict_umask: bool = False) -> None:
+    def __init__(self, root_fd: int, shadow: Shadow, budget: Budget, *, strict_umask: bool = False) -> None:
         self._root_fd = root_fd
         self.strict_umask = strict_umask  # the umask keeps even the owner out
         self._shadow: Shadow | None = shadow
+        self._budget = budget
         # Open and hidden directories by real path, least recently used first. Real: no component is a link.
         self._cache: dict[bytes, Directory] = {}
         self._aliases: dict[bytes, bytes] = {}  # names that lead over links → real paths
@@ -124,7 +124,7 @@ class Tree:
         current, rest = self._nearest(path)
         todo = rest.split(b"/")
         todo.reverse()
-        hops = 0
+        hops = Hops(path)
         while todo:
             name = todo.pop()
             if name == b"..":  # only ever from a link's target
@@ -141,10 +141,7 @@ class Tree:
                 continue
             if self._shadow is None:
                 return None
-            hops += 1
-            if hops > MAX_HOPS:
-                raise UnsafeEntry(path, f"more than {MAX_HOPS} symbolic links lead to it")
-            todo.extend(part for part in reversed(step.split(b"/")) if part and part != b".")
+            todo.extend(part for part in reversed(hops.follow(step)) if part and part != b".")
             if step.startswith(b"/"):
                 current = self.root
         if current.path != path:
@@ -226,6 +223,7 @@ class Tree:
 
     def add_hidden_link(self, path: bytes, target: bytes) -> None:
         """Remember a symbolic link of this layer that doesn't show: later entries of the layer may lead over it."""
+        self._budget.take(len(path) + len(target) + 200)
         self._links[path] = target
         self._uncache(path)
 
