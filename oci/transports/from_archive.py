@@ -21,35 +21,17 @@ from oci.layout.blobs import BlobWriter
 from oci.layout.reader import empty_index
 from oci.layout.walk import walk
 from oci.spec.descriptor import Descriptor
-from oci.spec.digest import Digest
 from oci.spec.document import Document
 from oci.spec.index import Index
-from oci.transports.base import Warn
-from oci.transports.from_layout import IndexSource
+from oci.transports.source import ReaderSource
 
 __all__ = ["ArchiveDestination", "ArchiveSource"]
 
 
-class ArchiveSource(IndexSource):
+class ArchiveSource(ReaderSource):
     """An image in an oci-archive."""
 
-    def __init__(
-        self, archive: Archive, *, tag: str | None = None, digest: Digest | None = None, warn: Warn | None = None
-    ) -> None:
-        named = f"@{digest}" if digest is not None else f":{tag}" if tag is not None else ""
-        super().__init__(
-            archive.blobs,
-            archive.index().model,
-            reference=f"oci-archive:{archive}{named}",
-            where=str(archive),
-            tag=tag,
-            digest=digest,
-            warn=warn,
-        )
-        self.archive = archive
-
-    def close(self) -> None:
-        self.archive.close()
+    transport = "oci-archive"
 
 
 class ArchiveDestination:

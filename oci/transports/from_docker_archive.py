@@ -16,7 +16,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Self
 
 from oci.errors import (
     BlobNotFound,
@@ -48,6 +47,7 @@ from oci.spec.reference import DEFAULT_TAG, RegistryRef, parse_name
 from oci.streams.compression import detect
 from oci.streams.verify import verified
 from oci.transports.from_archive import ArchiveDestination
+from oci.transports.source import BlobsSource
 
 __all__ = ["DockerArchiveDestination", "DockerArchiveSource"]
 
@@ -123,7 +123,7 @@ class _MemberBlobs:
         return None if name is None else self._files.size(name)
 
 
-class DockerArchiveSource:
+class DockerArchiveSource(BlobsSource):
     """An image in a docker archive: the one NAME:TAG names, else the only one."""
 
     def __init__(self, path: str | os.PathLike[str], *, name: str | None = None) -> None:
@@ -132,7 +132,7 @@ class DockerArchiveSource:
         self.items = read_items(self._files)
         self._members, self._made = _MemberBlobs(self._files), MemoryBlobs()
         self._stored = ArchiveBlobs(self._files)
-        self.blobs = ChainBlobs(self._made, self._members, self._stored)
+        super().__init__(ChainBlobs(self._made, self._members, self._stored))
         self._resolved: Descriptor | None = None
 
     @property
@@ -226,34 +226,12 @@ class DockerArchiveSource:
                 hasher.update(chunk)
         return Digest("sha256", hasher.hexdigest())
 
-    @contextmanager
-    def open(self, descriptor: Descriptor) -> Iterator[Iterator[bytes]]:
-        with self.blobs.open(descriptor) as chunks:
-            yield chunks
-
-    @contextmanager
-    def open_raw(self, descriptor: Descriptor) -> Iterator[Iterator[bytes]]:
-        with self.blobs.open_raw(descriptor) as chunks:
-            yield chunks
-
-    def has(self, digest: Digest) -> bool:
-        return self.blobs.has(digest)
-
-    def size(self, digest: Digest) -> int | None:
-        return self.blobs.size(digest)
-
     def referrers(self, subject: Descriptor) -> Iterator[Descriptor]:
         """Docker archives hold none."""
         return iter(())
 
     def close(self) -> None:
         self._files.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
 
 class DockerArchiveDestination(ArchiveDestination):

@@ -1,0 +1,126 @@
+"""What the sources on disk share: they read from a store of blobs, and most find their image in an index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Self
+
+from oci.errors import OciError
+from oci.layout import refs
+from oci.layout.blobs import BlobReader
+from oci.layout.documents import read_document
+from oci.layout.reader import LayoutReader
+from oci.layout.walk import is_document
+from oci.spec.descriptor import Descriptor
+from oci.spec.digest import Digest
+from oci.spec.index import Index
+from oci.spec.platform import Platform
+from oci.transports.base import Warn
+
+__all__ = ["BlobsSource", "IndexSource", "ReaderSource", "referrers_in"]
+
+
+class BlobsSource:
+    """The part of an ImageSource that hands out the blobs of a store."""
+
+    def __init__(self, blobs: BlobReader) -> None:
+        self.blobs = blobs
+
+    def open(self, descriptor: Descriptor) -> AbstractContextManager[Iterator[bytes]]:
+        return self.blobs.open(descriptor)
+
+    def open_raw(self, descriptor: Descriptor) -> AbstractContextManager[Iterator[bytes]]:
+        return self.blobs.open_raw(descriptor)
+
+    def has(self, digest: Digest) -> bool:
+        return self.blobs.has(digest)
+
+    def size(self, digest: Digest) -> int | None:
+        return self.blobs.size(digest)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+class IndexSource(BlobsSource):
+    """A store of blobs with an index beside it, and a name or digest to be found in it."""
+
+    def __init__(
+        self,
+        blobs: BlobReader,
+        index: Index,
+        *,
+        reference: str,
+        where: str,
+        tag: str | None = None,
+        digest: Digest | None = None,
+        warn: Warn | None = None,
+    ) -> None:
+        super().__init__(blobs)
+        self._index, self._reference, self._where = index, reference, where
+        self._tag, self._digest, self._warn = tag, digest, warn
+
+    @property
+    def reference(self) -> str:
+        return self._reference
+
+    def resolve(self, platform: Platform | None = None) -> Descriptor:
+        warn, self._warn = self._warn, None  # said once, however often it is asked for
+        return refs.resolve(
+            self._index,
+            self.blobs,
+            where=self._where,
+            name=self._tag,
+            digest=self._digest,
+            platform=platform,
+            warn=warn,
+        )
+
+    def referrers(self, subject: Descriptor) -> Iterator[Descriptor]:
+        return referrers_in(self._index, self.blobs, subject.digest)
+
+
+class ReaderSource(IndexSource):
+    """An image in a layout directory or an archive of one; `transport` is the prefix of its reference."""
+
+    transport: str
+
+    def __init__(
+        self, opened: LayoutReader, *, tag: str | None = None, digest: Digest | None = None, warn: Warn | None = None
+    ) -> None:
+        named = f"@{digest}" if digest is not None else f":{tag}" if tag is not None else ""
+        super().__init__(
+            opened.blobs,
+            opened.index().model,
+            reference=f"{self.transport}:{opened}{named}",
+            where=str(opened),
+            tag=tag,
+            digest=digest,
+            warn=warn,
+        )
+        self._opened = opened
+
+    def close(self) -> None:
+        self._opened.close()
+
+
+def referrers_in(index: Index, blobs: BlobReader, subject: Digest) -> Iterator[Descriptor]:
+    """Give the entries of an index whose document says that its `subject` is this one; unreadable ones are left out."""
+    seen = set()
+    for entry in index.manifests:
+        if entry.digest in seen or not is_document(entry) or not blobs.has(entry.digest):
+            continue
+        seen.add(entry.digest)
+        try:
+            found = read_document(blobs, entry).model.subject
+        except OciError:
+            continue
+        if found is not None and found.digest == subject:
+            yield refs.untagged(entry)
