@@ -15,6 +15,7 @@ import errno
 import fcntl
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -83,6 +84,15 @@ def _locate(dest: bytes) -> tuple[bytes, bytes]:
     if not dest:
         raise DestinationError(shown, "an empty name")
     stripped = dest.rstrip(b"/") or b"/"
+    folder = os.path.dirname(stripped) or b"."
+    try:
+        # The kernel's word on links first: in folders like /tmp it refuses to follow those that others put there
+        # (fs.protected_symlinks), where realpath, which reads them, follows any.
+        os.stat(folder)
+    except PermissionError as error:
+        raise DestinationError(shown, f"its folder {_reason(error)}") from error
+    except OSError:
+        pass  # realpath's business, and said where the folder is opened
     if os.path.islink(stripped) and not os.path.exists(stripped):
         raise DestinationError(shown, "a symbolic link to something that isn't there")
     real = os.path.realpath(stripped)
@@ -133,14 +143,16 @@ def _make_scratch(parent_fd: int, name: bytes, where: str) -> tuple[bytes, int]:
         scratch = _prefix(name) + secrets.token_hex(4).encode()
         try:
             os.mkdir(scratch, 0o700, dir_fd=parent_fd)
-            os.chmod(scratch, 0o700, dir_fd=parent_fd)  # whatever the umask
-            root_fd = os.open(scratch, DIRECTORY, dir_fd=parent_fd)
+            root_fd = _open_made(scratch, parent_fd)
         except FileExistsError:
             continue
         except FileNotFoundError:  # another run took it for a leftover before it was locked
             continue
         except OSError as error:
             raise DestinationError(where, f"its folder can't be written: {error.strerror}") from error
+        if not _is_new(root_fd):
+            os.close(root_fd)
+            raise DestinationError(where, "somebody exchanged what was made beside it; unpack where only you can write")
         if _lock(root_fd) is not False and os.fstat(root_fd).st_nlink:
             break
         os.close(root_fd)
@@ -151,6 +163,30 @@ def _make_scratch(parent_fd: int, name: bytes, where: str) -> tuple[bytes, int]:
     os.fchown(root_fd, -1, os.getegid())
     os.fchmod(root_fd, 0o700)
     return scratch, root_fd
+
+
+def _open_made(scratch: bytes, parent_fd: int) -> int:
+    """Open a directory just made, whatever the umask took from its mode.
+
+    Nothing is done to it by name: in a folder where others may write, the name can be a link to a file of the host by
+    now, and chmod would follow it.
+    """
+    handle = os.open(scratch, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
+    try:
+        if os.fstat(handle).st_mode & 0o700 == 0o700:
+            return os.open(scratch, DIRECTORY, dir_fd=parent_fd)
+        this = f"/proc/self/fd/{handle}"  # leads to what was opened, never to another
+        if os.fstat(handle).st_uid == os.geteuid():
+            os.chmod(this, 0o700)
+        return os.open(this, DIRECTORY & ~os.O_NOFOLLOW)
+    finally:
+        os.close(handle)
+
+
+def _is_new(root_fd: int) -> bool:
+    """Return whether an open directory can be the one just made: the caller's, closed to others, and empty."""
+    status = os.fstat(root_fd)
+    return status.st_uid == os.geteuid() and not status.st_mode & 0o077 and not os.listdir(root_fd)
 
 
 def _put(parent_fd: int, scratch: bytes, name: bytes, where: str, force: bool) -> None:
@@ -186,7 +222,11 @@ def _exchange(parent_fd: int, one: bytes, other: bytes) -> bool:
 def _clear_leftovers(parent_fd: int, name: bytes) -> None:
     """Remove what killed runs for this destination left; put back a former tree that lost its name to one."""
     prefix = _prefix(name)
-    private = not os.fstat(parent_fd).st_mode & 0o022
+    folder = os.fstat(parent_fd)
+    private = not folder.st_mode & 0o022
+    # Where somebody else may rename what is there, a directory of ours can get a leftover's name, and lose its content.
+    if folder.st_uid not in (0, os.geteuid()) or not (private or folder.st_mode & stat.S_ISVTX):
+        return
     for found in os.listdir(parent_fd):
         leftover = os.fsencode(found)
         if not leftover.startswith(prefix) or not _is_ours(leftover[len(prefix) :]):

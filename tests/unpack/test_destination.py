@@ -187,6 +187,70 @@ def test_a_locked_leftover_is_left_alone(tmp_path: Path) -> None:
         os.close(fd)
 
 
+@pytest.mark.parametrize("mode", [0o777, 0o775])
+def test_where_others_may_rename_nothing_is_taken_for_a_leftover(tmp_path: Path, mode: int) -> None:
+    # They can't delete a directory of ours with its content, but they could have us do it.
+    treasure = tmp_path / ".dest.ocikit-0123abcd"
+    treasure.mkdir(0o700)
+    (treasure / "kept").write_bytes(b"1")
+    tmp_path.chmod(mode)
+    unpack(GOOD, tmp_path / "dest")
+    assert (treasure / "kept").exists()
+    tmp_path.chmod(0o1777)
+    unpack(GOOD, tmp_path / "dest", force=True)
+    assert not treasure.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give a folder away")
+def test_in_somebody_elses_folder_nothing_is_taken_for_a_leftover(tmp_path: Path) -> None:
+    treasure = tmp_path / ".dest.ocikit-0123abcd"
+    treasure.mkdir(0o700)
+    os.chown(tmp_path, 65534, 65534)
+    unpack(GOOD, tmp_path / "dest")
+    assert treasure.exists()
+
+
+@pytest.mark.parametrize("swap", ["link", "directory", "full"])
+def test_a_scratch_directory_swapped_at_once_harms_nobody(
+    tmp_path: Path, swap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = tmp_path / "host"
+    host.write_bytes(b"of the host")
+    host.chmod(0o644)
+    full = tmp_path / "full"
+    full.mkdir(0o700)
+    (full / "hello").write_bytes(b"of the host")
+    mkdir = os.mkdir
+
+    def race(path: bytes, *arguments: object, **named: object) -> None:
+        mkdir(path, *arguments, **named)  # type: ignore[arg-type]
+        if b".ocikit-" in path:
+            mine = tmp_path / os.fsdecode(path)
+            mine.rename(tmp_path / "away")
+            if swap == "link":
+                mine.symlink_to(host)
+            elif swap == "full":
+                full.rename(mine)
+            else:
+                mkdir(mine, 0o777)
+                mine.chmod(0o777)
+
+    monkeypatch.setattr(os, "mkdir", race)
+    with pytest.raises(DestinationError):
+        unpack(GOOD, tmp_path / "dest")
+    assert host.stat().st_mode & 0o777 == 0o644
+    assert {path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == {b"of the host"}
+
+
+def test_a_strict_umask_takes_nothing_from_the_caller(tmp_path: Path) -> None:
+    before = os.umask(0o777)
+    try:
+        unpack(GOOD, tmp_path / "dest")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "dest").stat().st_mode & 0o777 == 0o755
+
+
 def test_an_image_without_layers_is_an_empty_root(ring: Arena) -> None:
     assert set(ring.unpack_image(TarImage())) == {b"."}
 
