@@ -1,7 +1,7 @@
 """What a layout or an archive holds, a row for each entry of its index.json: what `ls` shows.
 
 Nothing is an error here: what an entry's documents don't say is None, and so is the size where a part of it is not
-stored (a sparse index) or can't be read. Layers are not read. A hostile index costs bounded work: see the limits.
+stored (a sparse index) or can't be read. Layers are not read. What one entry can cost is bounded: see the limits.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from typing import TypedDict
 from oci.errors import OciError
 from oci.layout.blobs import BlobReader
 from oci.layout.documents import read_config, read_document
+from oci.layout.refs import name_of
+from oci.layout.walk import is_document
 from oci.spec import media_types, rfc3339
-from oci.spec.annotations import CREATED, REF_NAME
+from oci.spec.annotations import CREATED
 from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
 from oci.spec.index import Index
@@ -21,10 +23,12 @@ from oci.spec.manifest import Manifest
 from oci.spec.platform import Platform
 from oci.spec.record import Record
 
-__all__ = ["MAX_CHILDREN", "MAX_DEPTH", "Row", "RowJson", "rows"]
+__all__ = ["MAX_BLOBS", "MAX_DEPTH", "MAX_DOCUMENTS", "Row", "RowJson", "rows"]
 
+# A row whose entry needs more than this says less.
 MAX_DEPTH = 8  # levels of indexes in indexes that are looked into; real ones have two
-MAX_CHILDREN = 1000  # documents read for one row; more, and the row says less
+MAX_DOCUMENTS = 1000  # manifests and indexes read for one row
+MAX_BLOBS = 100_000  # different blobs counted for one row; a manifest's own are always counted whole
 
 
 class RowJson(TypedDict):
@@ -71,36 +75,49 @@ class _Gathered:
         self.sizes: dict[Digest, int] = {}
         self.platforms: dict[Platform, None] = {}
         self.created: list[str] = []
-        self.read = 0
+        self.documents = 0
         self.whole = True
+
+    def stored(self, blob: Descriptor, blobs: BlobReader) -> None:
+        """Count a blob whose content doesn't matter here."""
+        self.sizes[blob.digest] = blob.size
+        if blob.data is None and not blobs.has(blob.digest):
+            self.whole = False
 
 
 def rows(entries: Iterable[Descriptor], blobs: BlobReader) -> Iterator[Row]:
     """Give a row for each entry, in their order."""
+    known: dict[tuple[Digest, str, Platform | None], _Gathered] = {}  # an image may have many tags
     for entry in entries:
-        gathered = _Gathered()
-        _gather(entry, blobs, gathered, 0)
+        key = (entry.digest, entry.media_type, entry.platform)
+        gathered = known.get(key)
+        if gathered is None:
+            gathered = known[key] = _Gathered()
+            _gather(entry, blobs, gathered, 0)
         yield Row(
-            tag=entry.annotations.get(REF_NAME) or None,
+            tag=name_of(entry),
             digest=entry.digest,
             media_type=entry.media_type,
             platforms=tuple(gathered.platforms),
             size=sum(gathered.sizes.values()) if gathered.whole else None,
-            created=_newest(gathered.created) or entry.annotations.get(CREATED),
+            created=max(gathered.created, key=rfc3339.parse, default=None) or _annotated(entry),
         )
 
 
 def _gather(entry: Descriptor, blobs: BlobReader, gathered: _Gathered, depth: int) -> None:
     if entry.digest in gathered.sizes:
         return
-    gathered.sizes[entry.digest] = entry.size
     if entry.platform is not None and _is_image(entry.platform):
         gathered.platforms[entry.platform] = None
-    if not (media_types.is_index(entry.media_type) or media_types.is_manifest(entry.media_type)):
-        gathered.whole = gathered.whole and blobs.has(entry.digest)
+    if len(gathered.sizes) >= MAX_BLOBS:
+        gathered.whole = False
         return
-    gathered.read += 1
-    if depth > MAX_DEPTH or gathered.read > MAX_CHILDREN:
+    if not is_document(entry):
+        gathered.stored(entry, blobs)
+        return
+    gathered.sizes[entry.digest] = entry.size
+    gathered.documents += 1
+    if depth > MAX_DEPTH or gathered.documents > MAX_DOCUMENTS:
         gathered.whole = False
         return
     try:
@@ -115,21 +132,20 @@ def _gather(entry: Descriptor, blobs: BlobReader, gathered: _Gathered, depth: in
         _gather_image(entry, model, blobs, gathered)
 
 
-def _gather_image(entry: Descriptor, model: Manifest, blobs: BlobReader, gathered: _Gathered) -> None:
-    for part in (model.config, *model.layers):
-        gathered.sizes[part.digest] = part.size
-        if part.data is None and not blobs.has(part.digest):
-            gathered.whole = False
-    if not media_types.is_config(model.config.media_type):
+def _gather_image(entry: Descriptor, manifest: Manifest, blobs: BlobReader, gathered: _Gathered) -> None:
+    for part in (manifest.config, *manifest.layers):
+        gathered.stored(part, blobs)
+    if not media_types.is_config(manifest.config.media_type):
         return
     try:
-        config = read_config(blobs, model.config).model
+        config = read_config(blobs, manifest.config).model
     except (OciError, OSError):
         return
-    if entry.platform is None and _is_image(config.platform):
-        gathered.platforms[config.platform] = None
-    if config.created is not None and (entry.platform is None or _is_image(entry.platform)):
-        gathered.created.append(config.created)
+    platform = entry.platform or config.platform
+    if _is_image(platform):
+        gathered.platforms[platform] = None
+        if config.created is not None:
+            gathered.created.append(config.created)
 
 
 def _is_image(platform: Platform) -> bool:
@@ -137,5 +153,13 @@ def _is_image(platform: Platform) -> bool:
     return platform.os not in ("unknown", "")
 
 
-def _newest(times: list[str]) -> str | None:
-    return max(times, key=rfc3339.parse, default=None)
+def _annotated(entry: Descriptor) -> str | None:
+    """When an entry's annotation says that it was created, if that is a time: nobody has checked it."""
+    text = entry.annotations.get(CREATED)
+    if text is None:
+        return None
+    try:
+        rfc3339.parse(text)
+    except ValueError:
+        return None
+    return text

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,11 @@ from oci.image.image import Image
 from oci.inspect.history import history
 from oci.inspect.listing import Row, rows
 from oci.inspect.summary import summarise
+from oci.layout.blobs import ChainBlobs, MemoryBlobs
 from oci.layout.layout import Layout
 from oci.layout.schema import names, schema_faults
+from oci.spec.descriptor import Descriptor
+from oci.spec.digest import Digest
 from tests.support import images
 from tests.support.images import LayoutMaker, tar_layer
 
@@ -174,13 +179,77 @@ def test_damaged_and_missing_images_still_have_their_row(maker: LayoutMaker) -> 
     assert value == [("missing", "linux/amd64", None), ("damaged", None, None), ("other", None, 4)]
 
 
-def test_an_index_that_names_itself_ends(maker: LayoutMaker) -> None:
+def test_indexes_nested_without_end_are_followed_so_far(maker: LayoutMaker) -> None:
     inner: dict[str, Any] = {"mediaType": images.OCI_INDEX, "digest": "sha256:" + "0" * 64, "size": 300}
     for _ in range(30):
         inner = maker.document(images.index([inner]), images.OCI_INDEX)
     maker.tag("deep", inner)
     (row,) = listing(maker)
     assert row.size is None
+
+
+def test_a_loop_of_indexes_ends(maker: LayoutMaker) -> None:
+    # No digest can be found for such a loop, but a store can claim anything.
+    looping = images.descriptor(b"", images.OCI_INDEX) | {"size": 300}
+
+    class Looping(MemoryBlobs):
+        @contextmanager
+        def open(self, descriptor: Descriptor) -> Iterator[Iterator[bytes]]:
+            yield iter([json.dumps(images.index([looping])).encode()])
+
+        def has(self, digest: Digest) -> bool:
+            return True
+
+    (row,) = rows([Descriptor.from_json(looping)], Looping())
+    assert row.size == 300
+
+
+def test_an_image_with_many_tags_is_read_once(maker: LayoutMaker) -> None:
+    described = maker.image([BASE])
+    for number in range(20):
+        maker.tag(f"v{number}", described)
+    layout = Layout.open(maker.finish())
+    opened: list[Digest] = []
+
+    class Counting(ChainBlobs):
+        @contextmanager
+        def open(self, descriptor: Descriptor) -> Iterator[Iterator[bytes]]:
+            opened.append(descriptor.digest)
+            with super().open(descriptor) as chunks:
+                yield chunks
+
+    found = list(rows(layout.index().model.manifests, Counting(layout.blobs)))
+    assert [row.tag for row in found] == [f"v{number}" for number in range(20)]
+    assert {row.size for row in found} == {image_size(maker, described, BASE)}
+    assert len(opened) == 2  # manifest and config
+
+
+def test_an_entry_with_more_blobs_than_anybody_has_says_less(
+    maker: LayoutMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oci.inspect.listing.MAX_BLOBS", 10)
+    entries = [images.descriptor(str(number).encode(), "text/plain") for number in range(20)]
+    for number in range(20):
+        maker.put(str(number).encode())
+    maker.tag("many", maker.document(images.index(entries), images.OCI_INDEX))
+    maker.tag("few", maker.document(images.index(entries[:5]), images.OCI_INDEX))
+    many, few = listing(maker)
+    assert many.size is None
+    assert few.size is not None
+
+
+@pytest.mark.parametrize(("said", "created"), [("2024-05-06T07:08:09Z", "2024-05-06T07:08:09Z"), ("yesterday", None)])
+def test_a_time_in_an_annotation_counts_only_if_it_is_one(maker: LayoutMaker, said: str, created: str | None) -> None:
+    described = maker.image([BASE], created=None)
+    maker.tag("v1", described | {"annotations": {"org.opencontainers.image.created": said}})
+    (row,) = listing(maker)
+    assert row.created == created
+
+
+def test_embedded_content_needs_no_blob(maker: LayoutMaker) -> None:
+    maker.tag("other", images.descriptor(b"<x/>", "text/xml", embed=True))
+    (row,) = listing(maker)
+    assert row.size == 4
 
 
 def test_every_schema_of_the_command_line_is_a_schema() -> None:
