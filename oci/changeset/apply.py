@@ -35,12 +35,11 @@ def apply_layers(
     *,
     rootless: bool,
     warn: Callable[[str], None] | None = None,
-    progress: Callable[[int], None] | None = None,
 ) -> None:
     """Write the merged tree of `layers` (the bottom one first) into the empty directory `root_fd`.
 
     With `rootless` everything belongs to the caller, owners are noted (see ownership.py) and devices left out. `warn`
-    gets one line for each kind of thing that was left out, at the end. `progress` is told how many layers are done.
+    gets one line for each kind of thing that was left out, at the end.
 
     Raises what reading the layers raises (VerificationError, CorruptStream, TarError, …), UnsafeEntry for an entry that
     is refused, UnpackError for one that the file system refuses. The tree is of no use after any error.
@@ -50,8 +49,6 @@ def apply_layers(
     for number in range(len(layers) - 1, -1, -1):
         with layers[number].open() as chunks:
             applier.apply(chunks, number)
-        if progress is not None:
-            progress(len(layers) - number)
     applier.finish(layers)
     if warn is not None:
         warnings.tell(warn)

@@ -120,10 +120,12 @@ def append(
         settings["platform"] = options.parse_platform(platform)
     from oci.image.create import append as append_layers
 
-    with building.workplace(session, reference, target, platform) as place, session.progress("appending"):
+    with building.workplace(session, reference, target, platform) as place:
         if place.base is not None:
             building.must_be_for(place.base, platform, reference)
-        written = place.finish(append_layers(place.blobs, place.base, inputs, **settings))
+        with session.progress("appending") as progress:
+            image = append_layers(place.blobs, place.base, inputs, progress=progress, **settings)
+        written = place.finish(image)
     sources.say_written(tag, target, written, json=json)
 
 

@@ -25,6 +25,7 @@ class Workplace:
 
     def __init__(
         self,
+        session: Session,
         base: Image | None,
         from_index: bool,
         source: BlobReader | None,
@@ -32,7 +33,7 @@ class Workplace:
         target: ImageDestination,
     ) -> None:
         self.base, self.from_index, self.blobs = base, from_index, blobs
-        self._source, self._target = source, target
+        self._session, self._source, self._target = session, source, target
 
     def finish(self, image: Image) -> Descriptor:
         """Bring the image to its destination: what is new, and what it shares with its base."""
@@ -40,7 +41,7 @@ class Workplace:
         from oci.spec import media_types
         from oci.spec.index import Index
         from oci.transports.copy import copy
-        from oci.transports.from_layout import IndexSource
+        from oci.transports.source import IndexSource
 
         stores = [self.blobs, *([self._source] if self._source is not None else [])]
         new = IndexSource(
@@ -49,7 +50,8 @@ class Workplace:
             reference="the new image",
             where="the new image",
         )
-        return copy(new, self._target)
+        with self._session.progress("writing") as progress:
+            return copy(new, self._target, progress=progress)
 
 
 @contextmanager
@@ -64,7 +66,8 @@ def workplace(session: Session, base: str, target: sources.LocalRef, platform: s
             source = stack.enter_context(open_source(sources.parse(base), warn=session.warn))
             image, from_index = _base_image(source, platform)
         destination = stack.enter_context(sources.open_for_writing(target))
-        yield Workplace(image, from_index, source, stack.enter_context(_store(destination, target)), destination)
+        blobs = stack.enter_context(_store(destination, target))
+        yield Workplace(session, image, from_index, source, blobs, destination)
 
 
 def _base_image(source: ImageSource, platform: str | None) -> tuple[Image, bool]:

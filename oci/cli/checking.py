@@ -12,6 +12,7 @@ from oci.cli.session import Session
 from oci.spec.reference import DockerArchiveRef
 
 if TYPE_CHECKING:
+    from oci.cli.progress import Progress
     from oci.spec.platform import Platform
     from oci.verification.report import Report
 
@@ -58,8 +59,9 @@ def verify(
     whole = not isinstance(place, DockerArchiveRef) and place.tag is None and place.digest is None
     wanted = None if all_platforms or (whole and platform is None) else sources.wanted_platform(platform)
     session = Session.of(context)
-    with session.progress("verifying"):
-        report = _docker_archive(place, reference, wanted, fast) if docker else _checked(place, reference, wanted, fast)
+    with session.progress("verifying") as progress:
+        check = _docker_archive if docker else _checked
+        report = check(place, reference, wanted, fast, progress)
     if json or format_ == "json":
         output.document(report.to_json())
     else:
@@ -68,20 +70,33 @@ def verify(
         raise typer.Exit(1)
 
 
-def _checked(place: sources.LocalRef, reference: str, platform: Platform | None, fast: bool) -> Report:
+def _checked(
+    place: sources.LocalRef, reference: str, platform: Platform | None, fast: bool, progress: Progress
+) -> Report:
     from oci.verification.verify import verify as check
 
     assert not isinstance(place, DockerArchiveRef)
-    return check(place.path, subject=reference, tag=place.tag, digest=place.digest, platform=platform, fast=fast)
+    return check(
+        place.path,
+        subject=reference,
+        tag=place.tag,
+        digest=place.digest,
+        platform=platform,
+        fast=fast,
+        progress=progress,
+    )
 
 
-def _docker_archive(place: sources.LocalRef, reference: str, platform: Platform | None, fast: bool) -> Report:
+def _docker_archive(
+    place: sources.LocalRef, reference: str, platform: Platform | None, fast: bool, progress: Progress
+) -> Report:
     """One image of a docker-archive: by the documents that are in it, or that are made from its `manifest.json`."""
     from oci.transports.names import open_source
     from oci.verification.verify import verify_image
 
     with open_source(place) as source:
-        return verify_image(source, source.resolve(None), subject=reference, platform=platform, fast=fast)
+        found = source.resolve(None)
+        return verify_image(source, found, subject=reference, platform=platform, fast=fast, progress=progress)
 
 
 def _written(report: Report, format_: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from oci.cli.failures import UsageError
@@ -25,6 +26,7 @@ class Session:
         self.environ: Mapping[str, str] = os.environ if environ is None else environ
         self.quiet = False
         self.root: str | None = None
+        self._progress: Progress | None = None  # what is being shown at the moment
 
     @staticmethod
     def of(context: typer.Context) -> Session:
@@ -48,20 +50,31 @@ class Session:
             from oci.cli.output import printable
 
             sys.stdout.flush()  # what was said before comes before, where both go to one file
-            print(printable(text), file=sys.stderr)
+            self._print(printable(text))
 
     def warn(self, text: str) -> None:
         """A `warning: …` line on stderr; --quiet does not silence it."""
         from oci.cli.output import printable
 
-        print(f"warning: {printable(text)}", file=sys.stderr)
+        self._print(f"warning: {printable(text)}")
 
-    def progress(self, label: str, unit: Callable[[int], str] | None = None) -> Progress:
-        """A progress line for something that may take long; a `with` block."""
-        from oci.cli.output import size
+    def _print(self, line: str) -> None:
+        if self._progress is None:
+            print(line, file=sys.stderr)
+        else:
+            self._progress.print(line)
+
+    @contextmanager
+    def progress(self, label: str) -> Iterator[Progress]:
+        """Show how far something is that may take long."""
         from oci.cli.progress import Progress
 
-        return Progress(label, stream=sys.stderr, quiet=self.quiet, environ=self.environ, unit=unit or size)
+        with Progress(label, stream=sys.stderr, quiet=self.quiet, environ=self.environ) as progress:
+            self._progress = progress
+            try:
+                yield progress
+            finally:
+                self._progress = None
 
     def source_date_epoch(self) -> int | None:
         """SOURCE_DATE_EPOCH in seconds (https://reproducible-builds.org/specs/source-date-epoch), None when unset."""

@@ -51,15 +51,14 @@ def unpack(
     with open_source(sources.parse(reference), warn=session.warn) as source:
         image = Image.load(source, source.resolve(sources.wanted_platform(platform)))
         layers = len(image.layers)
-        with blamed_on(dest), session.progress("unpacking", unit=lambda count: f"{count} layers") as progress:
+        with blamed_on(dest), session.progress("unpacking") as progress:
             made = unpack_image(
-                image,
+                image.watched(progress),
                 dest,
                 force=force,
                 rootless=True if rootless else None,
                 map_root=map_root,
                 warn=session.warn,
-                progress=lambda done: progress(done, layers),
             )
     if json:
         output.document({"reference": reference, "digest": str(image.descriptor.digest), "destination": str(made)})

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from oci.changeset.paths import clean
 from oci.changeset.scan import Data, MTime, Owner, Scan
 from oci.changeset.write import write_layer
-from oci.errors import InvalidInput
+from oci.errors import InvalidInput, show
 from oci.image.edit import KEEP, Keep, edit_annotations, edit_config, time_text
 from oci.image.image import Image
 from oci.image.tar_source import open_tar, tar_entries
@@ -31,6 +31,7 @@ from oci.spec.document import Document
 from oci.spec.manifest import Manifest
 from oci.spec.platform import Platform
 from oci.streams.layer_writer import LayerWriter
+from oci.streams.progress import Meter, Progress
 
 if TYPE_CHECKING:
     from oci.streams.compression_write import Written
@@ -60,6 +61,7 @@ class ImageBuilder:
     `blobs` takes what is new; the base's own blobs stay where they are, and what `finish` gives reads them from there
     (copying is a matter of transports). `created` and `clamp_mtime` are nanoseconds since 1970 (or `created` RFC 3339
     text); with SOURCE_DATE_EPOCH, both are that. `platform` is the base's, else linux/amd64.
+    `progress` is told of the tar bytes of each new layer.
     """
 
     def __init__(
@@ -73,12 +75,14 @@ class ImageBuilder:
         compression: Written = "gzip",
         level: int | None = None,
         threads: int = 2,
+        progress: Progress | None = None,
     ) -> None:
         self._blobs = blobs
         self._base = base
         self._created = time_text(created)
         self._clamp = clamp_mtime
         self._compression, self._level, self._threads = compression, level, threads
+        self._meter = Meter(progress) if progress is not None else None
         self._steps: list[_Step] = []
         self._newest: int | None = None
         if base is None:
@@ -131,7 +135,8 @@ class ImageBuilder:
             warn=warn,
             root=bool(target),
         )
-        return self.add_entries(entries, created_by=created_by or _append_words(target), comment=comment)
+        history = History(created_by=created_by or _append_words(target), comment=comment)
+        return self._write(entries, history, show(os.fsencode(path)))
 
     def add_tar(
         self,
@@ -155,7 +160,9 @@ class ImageBuilder:
             entries = tar_entries(
                 chunks, dest=target, owner=owner, mode=mode, mtime=mtime, clamp_mtime=self._clamp, exclude=exclude
             )
-            return self.add_entries(entries, created_by=created_by or _append_words(target), comment=comment)
+            history = History(created_by=created_by or _append_words(target), comment=comment)
+            where = show(os.fsencode(source)) if isinstance(source, (str, os.PathLike)) else "an archive"
+            return self._write(entries, history, where)
 
     def add_entries(
         self,
@@ -166,11 +173,15 @@ class ImageBuilder:
         author: str | None = None,
     ) -> Self:
         """Add a layer of entries as they are: a changeset from compare.py, or whatever else."""
+        return self._write(entries, History(created_by=created_by, comment=comment, author=author), "a layer")
+
+    def _write(self, entries: Iterable[tuple[Entry, Data]], history: History, what: str) -> Self:
         with (
             self._blobs.writer() as blob,
             LayerWriter(blob.write, self._compression, self._level, self._threads, commit=blob.commit) as writer,
         ):
-            totals = write_layer(entries, writer.write)
+            write = writer.write if self._meter is None else self._metered(writer, self._meter, what)
+            totals = write_layer(entries, write)
             summary = writer.finish()
         descriptor = Descriptor(
             media_type=media_types.layer_media_type(self._family, self._compression),
@@ -179,8 +190,17 @@ class ImageBuilder:
         )
         if totals.newest_ns is not None:
             self._newest = totals.newest_ns if self._newest is None else max(self._newest, totals.newest_ns)
-        history = History(created_by=created_by, comment=comment, author=author)
         return self._add(descriptor, summary.diff_id, history, totals.newest_ns)
+
+    @staticmethod
+    def _metered(writer: LayerWriter, meter: Meter, what: str) -> Callable[[bytes | memoryview], object]:
+        meter.add(0, what)
+
+        def write(data: bytes | memoryview) -> None:
+            writer.write(data)
+            meter.add(len(data), what)
+
+        return write
 
     def add_layer(self, descriptor: Descriptor, diff_id: Digest, *, history: History | None = None) -> Self:
         """Add a layer that is in the blob store already; `history` says how it came to be."""

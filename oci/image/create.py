@@ -15,6 +15,7 @@ from oci.image.builder import ImageBuilder, Warn
 from oci.image.image import Image
 from oci.layout.blobs import BlobStore
 from oci.spec.record import Record
+from oci.streams.progress import Progress
 
 if TYPE_CHECKING:
     from oci.spec.platform import Platform
@@ -62,6 +63,7 @@ def append(
     compression: Written = "gzip",
     level: int | None = None,
     threads: int = 2,
+    progress: Progress | None = None,
     warn: Warn | None = None,
 ) -> Image:
     """An image with one more layer for each source, written into `blobs` (the base's own blobs aren't copied there).
@@ -78,6 +80,7 @@ def append(
         compression=compression,
         level=level,
         threads=threads,
+        progress=progress,
     )
     exclude = tuple(exclude)
     for source in sources:

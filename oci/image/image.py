@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from oci.errors import InvalidDocument
 from oci.image.layer import Layer
-from oci.layout.blobs import BlobReader
+from oci.layout.blobs import BlobReader, WatchedBlobs
 from oci.layout.documents import read_config, read_document
 from oci.layout.refs import narrow
 from oci.spec import media_types
@@ -19,6 +19,7 @@ from oci.spec.index import Index
 from oci.spec.manifest import Manifest
 from oci.spec.platform import Platform
 from oci.spec.record import Record
+from oci.streams.progress import Progress
 
 __all__ = ["Image"]
 
@@ -73,6 +74,11 @@ class Image(Record):
             Layer(descriptor=descriptor, diff_id=diff_id, blobs=self.blobs)
             for descriptor, diff_id in zip(descriptors, diff_ids, strict=True)
         )
+
+    def watched(self, progress: Progress) -> Image:
+        """The same image, whose layers tell how far they have been read: for unpacking, merging, comparing."""
+        total = sum(layer.size for layer in self.manifest.model.layers)
+        return self.replace(blobs=WatchedBlobs(self.blobs, progress, total))
 
     @property
     def platform(self) -> Platform:

@@ -13,11 +13,13 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol, Self
 
 from oci.errors import BlobNotFound, DigestMismatch, SizeMismatch
+from oci.spec import media_types
 from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
+from oci.streams.progress import Meter, Progress
 from oci.streams.verify import verified
 
-__all__ = ["BlobReader", "BlobStore", "BlobWriter", "ChainBlobs", "Counted", "MemoryBlobs"]
+__all__ = ["BlobReader", "BlobStore", "BlobWriter", "ChainBlobs", "Counted", "MemoryBlobs", "WatchedBlobs", "name_of"]
 
 
 class BlobReader(Protocol):
@@ -203,3 +205,35 @@ class ChainBlobs:
     def size(self, digest: Digest) -> int | None:
         sizes = (store.size(digest) for store in self._stores)
         return next((size for size in sizes if size is not None), None)
+
+
+def name_of(descriptor: Descriptor) -> str:
+    """What a blob is called to people: `layer sha256:…`, `config sha256:…`, `blob sha256:…`."""
+    kind = "layer" if media_types.is_layer(descriptor.media_type) else "blob"
+    return f"{'config' if media_types.is_config(descriptor.media_type) else kind} {descriptor.digest}"
+
+
+class WatchedBlobs:
+    """A reader that tells how far its blobs have been read; `total` is how many bytes will be, where that is known."""
+
+    def __init__(self, blobs: BlobReader, progress: Progress, total: int | None = None) -> None:
+        self._blobs, self._meter = blobs, Meter(progress, total)
+
+    def __repr__(self) -> str:
+        return repr(self._blobs)
+
+    @contextmanager
+    def open(self, descriptor: Descriptor) -> Iterator[Iterator[bytes]]:
+        with self._blobs.open(descriptor) as chunks:
+            yield self._meter.counted(chunks, name_of(descriptor))
+
+    @contextmanager
+    def open_raw(self, descriptor: Descriptor) -> Iterator[Iterator[bytes]]:
+        with self._blobs.open_raw(descriptor) as chunks:
+            yield self._meter.counted(chunks, name_of(descriptor))
+
+    def has(self, digest: Digest) -> bool:
+        return self._blobs.has(digest)
+
+    def size(self, digest: Digest) -> int | None:
+        return self._blobs.size(digest)

@@ -14,10 +14,10 @@ from typing import Protocol, Self
 from oci.layout.blobs import BlobReader, BlobWriter
 from oci.spec.descriptor import Descriptor
 from oci.spec.platform import Platform
+from oci.streams.progress import Progress
 
 __all__ = ["ImageDestination", "ImageSource", "Progress", "Warn"]
 
-Progress = Callable[[int, int], object]  # bytes done, bytes in all
 Warn = Callable[[str], object]  # one line for people
 
 

@@ -15,13 +15,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from oci.errors import BlobNotFound, DestinationError
+from oci.layout.blobs import name_of
 from oci.layout.documents import read_bytes
 from oci.layout.walk import is_document, walk
 from oci.spec import media_types
 from oci.spec.descriptor import Descriptor
 from oci.spec.platform import Platform
+from oci.streams.progress import Meter
 from oci.transports.base import ImageDestination, ImageSource, Progress, Warn
-from oci.transports.meter import Meter
 
 __all__ = ["copy"]
 
@@ -88,23 +89,22 @@ class _BlobCopier:
 
     def one(self, blob: Descriptor) -> None:
         if self._destination.has(blob):
-            self._meter.add(blob.size)
+            self._meter.add(blob.size, name_of(blob))
             return
         # Not verified here: the destination does it while it writes, and hashing twice would halve the speed.
         with self._opened(blob) as chunks:
-            self._destination.put_blob(blob, self._counted(chunks))
+            self._destination.put_blob(blob, self._meter.counted(self._stoppable(chunks), name_of(blob)))
 
     def _opened(self, blob: Descriptor) -> AbstractContextManager[Iterator[bytes]]:
         if blob.data is not None and not self._source.has(blob.digest):
             return nullcontext(iter((blob.data,)))
         return self._source.open_raw(blob)
 
-    def _counted(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    def _stoppable(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         for chunk in chunks:
             if self._stop.is_set():
                 raise _Stopped
             yield chunk
-            self._meter.add(len(chunk))
 
     def all(self, blobs: Sequence[Descriptor]) -> None:
         workers = min(self._destination.parallel, len(blobs))

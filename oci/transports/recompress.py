@@ -17,6 +17,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, cast
 
 from oci.errors import InvalidDocument
+from oci.layout.blobs import name_of
 from oci.layout.documents import read_config, read_document
 from oci.spec import media_types
 from oci.spec.descriptor import Descriptor
@@ -24,8 +25,8 @@ from oci.spec.digest import Digest
 from oci.spec.document import Document
 from oci.spec.index import Index
 from oci.spec.manifest import Manifest
+from oci.streams.progress import Meter
 from oci.transports.base import ImageDestination, ImageSource
-from oci.transports.meter import Meter
 
 if TYPE_CHECKING:
     from oci.streams.compression_write import Written
@@ -192,7 +193,13 @@ class Recompression:
 
         with (
             self._source.open_raw(layer) as chunks,
-            open_layer(chunks, digest=layer.digest, size=layer.size, diff_id=diff_id, layer=str(layer.digest)) as tar,
+            open_layer(
+                self._meter.counted(chunks, name_of(layer)),
+                digest=layer.digest,
+                size=layer.size,
+                diff_id=diff_id,
+                layer=str(layer.digest),
+            ) as tar,
             self._destination.writer() as blob,
             closing(LayerWriter(blob.write, self._compression, self._level)) as writer,
         ):
@@ -201,7 +208,6 @@ class Recompression:
             summary = writer.finish()
             # The reader has checked blob and diff_id by now: only a whole, right layer is committed.
             blob.commit(summary.digest)
-        self._meter.add(layer.size)
         return layer.replace(digest=summary.digest, size=summary.size)
 
 

@@ -47,14 +47,13 @@ def unpack(
     rootless: bool | None = None,
     map_root: bool = False,
     warn: Callable[[str], None] | None = None,
-    progress: Callable[[int], None] | None = None,
 ) -> Path:
     """Unpack the merged root filesystem of `image` to `dest`, which must be empty or absent; return its real path.
 
     `force` replaces a directory with content, in one step where the system can. `rootless` is chosen by who calls
     when None: an ordinary user can't set owners, so all files are his, owners are noted in `user.rootlesscontainers`,
-    and devices are left out. `map_root` does the same for root. `warn` gets one line for each kind of thing left out;
-    `progress` is told how many layers are done.
+    and devices are left out. `map_root` does the same for root. `warn` gets one line for each kind of thing left out.
+    To be told how far it is, give it `image.watched(progress)`.
 
     Raises DestinationError for an unusable `dest`, UnsafeEntry and UnpackError for entries, and whatever reading the
     layers raises (VerificationError, CorruptStream, TarError); `dest` is then as it was before.
@@ -71,7 +70,7 @@ def unpack(
         _check(parent_fd, name, where, force)
         _clear_leftovers(parent_fd, name)
         with _scratch(parent_fd, name, where) as (scratch, root_fd):
-            apply_layers(image.layers, root_fd, rootless=rootless or map_root, warn=warn, progress=progress)
+            apply_layers(image.layers, root_fd, rootless=rootless or map_root, warn=warn)
             _put(parent_fd, scratch, name, where, force)
     finally:
         os.close(parent_fd)

@@ -17,6 +17,7 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from oci.errors import LayoutError, NotFound, OciError, RefNotFound, show
+from oci.layout.blobs import WatchedBlobs
 from oci.layout.directory import DirectoryBlobs
 from oci.layout.finding import Finding, limited
 from oci.layout.refs import resolve
@@ -29,6 +30,7 @@ from oci.spec.document import parse_index
 from oci.spec.layout_header import MAX_HEADER
 from oci.spec.platform import Platform
 from oci.spec.wire import MAX_MANIFEST
+from oci.streams.progress import Progress
 from oci.verification.blob import BlobFacts, check_blob, unreadable
 from oci.verification.documents import BlobJob, DocumentCheck, altered, entries, pick
 from oci.verification.lenient import Target, load_json, read_digest
@@ -50,12 +52,14 @@ def verify(
     all_platforms: bool = False,
     fast: bool = False,
     jobs: int = 2,
+    progress: Progress | None = None,
 ) -> Report:
     """Check an image layout directory, or an archive of one, or with `tag` or `digest` one image in it.
 
     `platform` follows only the fitting image of each index (None, or `all_platforms`: all of them). `fast` leaves out
-    decompression, so diff_ids and tar entries. `jobs` is how many blobs are read at once. `subject` is what the report
-    calls it. Raises RefNotFound and NoMatchingPlatform for what isn't there to be checked.
+    decompression, so diff_ids and tar entries. `jobs` is how many blobs are read at once; `progress` is told of their
+    bytes. `subject` is what the report calls it. Raises RefNotFound and NoMatchingPlatform for what isn't there to be
+    checked.
     """
     path = os.fspath(source)
     wanted = None if all_platforms else platform
@@ -86,6 +90,7 @@ def verify(
             platform=wanted,
             fast=fast,
             jobs=jobs,
+            progress=progress,
         )
 
 
@@ -97,11 +102,12 @@ def verify_image(
     platform: Platform | None = None,
     fast: bool = False,
     jobs: int = 2,
+    progress: Progress | None = None,
 ) -> Report:
     """Check one image (manifest or index) in any store of blobs, and what is reachable from it."""
     check = DocumentCheck(blobs, platform=platform)
     check.entry(Target(where=subject, media_type=descriptor.media_type, digest=descriptor.digest, size=descriptor.size))
-    return _finish(check, blobs, subject=subject, fast=fast, jobs=jobs)
+    return _finish(check, blobs, subject=subject, fast=fast, jobs=jobs, progress=progress)
 
 
 def verify_layout(
@@ -115,6 +121,7 @@ def verify_layout(
     platform: Platform | None = None,
     fast: bool = False,
     jobs: int = 2,
+    progress: Progress | None = None,
 ) -> Report:
     """Check a layout whose files and blobs are reached through these; `where` names it in errors."""
     check = DocumentCheck(blobs, platform=platform)
@@ -144,7 +151,7 @@ def verify_layout(
     for target in targets:
         check.entry(target)
     spare = _spare(kinds, blobs, check.reached) if whole else ()
-    return _finish(check, blobs, subject=subject, fast=fast, jobs=jobs, spare=spare)
+    return _finish(check, blobs, subject=subject, fast=fast, jobs=jobs, progress=progress, spare=spare)
 
 
 # The layout's own files
@@ -256,10 +263,13 @@ def _finish(
     subject: str,
     fast: bool,
     jobs: int,
+    progress: Progress | None,
     spare: Iterable[BlobJob] = (),
 ) -> Report:
     spare = list(spare)
     every = [*check.jobs.values(), *(job for job in spare if job.digest.supported)]
+    if progress is not None:
+        blobs = WatchedBlobs(blobs, progress, sum(job.size for job in every))
     for job, facts in _run(blobs, every, fast=fast, jobs=jobs):
         check.checked.bytes += facts.size
         job.findings += _judged(job, facts)

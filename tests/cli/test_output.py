@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 
 import pytest
 
 from oci.cli import output
-from oci.cli.progress import Progress
 
 
 @pytest.mark.parametrize(
@@ -51,47 +49,3 @@ def test_times_and_digests_are_cut_for_tables() -> None:
     assert output.when(None) == "-"
     assert output.short("sha256:0123456789abcdef") == "sha256:0123456789ab"
     assert output.cut("abcdef", 4) == "abc…"
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def test_progress_shows_how_far_it_is_and_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("oci.cli.progress.PATIENCE", 0)
-    monkeypatch.setattr("oci.cli.progress.EVERY", 0.001)
-    stream = Terminal()
-    with Progress("copying", stream=stream, quiet=False, environ={"TERM": "xterm"}) as progress:
-        progress(50, 100)
-        while "50%" not in stream.getvalue():
-            pass
-        assert "copying  [##########..........]  50%  50 B of 100 B  0 s" in stream.getvalue()
-    assert stream.getvalue().endswith("\r\x1b[K")
-
-
-def test_progress_waits_a_second_before_it_shows_anything() -> None:
-    stream = Terminal()
-    with Progress("copying", stream=stream, quiet=False, environ={"TERM": "xterm"}) as progress:
-        progress(1, 2)
-    assert stream.getvalue() == ""
-
-
-def test_progress_without_numbers_shows_that_it_lives() -> None:
-    progress = Progress("verifying", stream=Terminal(), quiet=False, environ={})
-    assert progress.line(12.3) == "verifying  12 s"
-    progress(5_000_000)
-    assert progress.line(2.0) == "verifying  5.0 MB  2 s"
-
-
-@pytest.mark.parametrize(
-    ("quiet", "term", "terminal"), [(True, "xterm", True), (False, "dumb", True), (False, "xterm", False)]
-)
-def test_progress_is_for_terminals_and_for_those_who_want_it(
-    monkeypatch: pytest.MonkeyPatch, quiet: bool, term: str, terminal: bool
-) -> None:
-    monkeypatch.setattr("oci.cli.progress.PATIENCE", 0)
-    stream = Terminal() if terminal else io.StringIO()
-    with Progress("x", stream=stream, quiet=quiet, environ={"TERM": term}) as progress:
-        progress(1, 2)
-    assert stream.getvalue() == ""

@@ -259,12 +259,16 @@ def test_embedded_content_stands_in_for_a_blob_that_is_not_stored(maker: LayoutM
 
 def test_progress_adds_up(maker: LayoutMaker, tmp_path: Path) -> None:
     maker.tag("v1", image(maker))
-    said: list[tuple[int, int]] = []
+    said: list[tuple[int, int | None, str]] = []
     source = maker.finish()
-    run(source, f"oci:{tmp_path}/t:v1", progress=lambda done, total: said.append((done, total)))
-    assert said[-1][0] == said[-1][1] == max(done for done, _ in said)
+    run(source, f"oci:{tmp_path}/t:v1", progress=lambda *step: said.append(step))
+    assert said[-1][0] == said[-1][1] == max(done for done, _, _ in said)
+    assert {what.split()[0] for _, _, what in said} == {"layer", "config"}
     said.clear()
-    run(source, f"oci:{tmp_path}/t:v2", progress=lambda done, total: said.append((done, total)))
+    run(source, f"oci:{tmp_path}/t:v2", progress=lambda *step: said.append(step))  # all of it is there
+    assert said[-1][0] == said[-1][1]
+    said.clear()
+    run(source, f"oci:{tmp_path}/t:v3", compression=("zstd", None), progress=lambda *step: said.append(step))
     assert said[-1][0] == said[-1][1]
 
 
