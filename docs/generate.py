@@ -20,11 +20,15 @@ HEAD = """\
 ## For every command
 
 - **Exit status**: 0 done; 1 the operation failed, or what was checked does not hold; 2 wrong usage; 130 interrupted
-  (Ctrl-C or SIGTERM).
+  (Ctrl-C), 143 ended by SIGTERM, both after cleaning up. Where the reader of its output goes away
+  (`ocikit files … | head`) ocikit ends without a word, with 141, as programs do that SIGPIPE ends.
 - **Errors** are one line on stderr, `error: …`: what, where, and what to do. `--debug`, or `OCIKIT_DEBUG=1` in the
   environment, puts a traceback before it.
 - **Results** go to stdout, notes and progress to stderr. With `--json` stdout holds one JSON document and nothing else;
-  its shapes are the JSON Schemas in `schemas/cli/`. `--quiet` (`-q`) silences notes and progress.
+  its shapes are the JSON Schemas in `schemas/cli/`. `--quiet` (`-q`) silences notes and progress, not
+  warnings and errors.
+- **Progress** of `copy`, `verify`, `append`, `config` and `unpack` is shown when they take longer than a second: on a
+  terminal a bar, which is gone in the end; elsewhere (a log, `TERM=dumb`) a line for each blob.
 - **Nothing half-done**: a command that fails or is interrupted leaves its destination as it was.
 - **Names from images** are printed with control characters spelt out, so that a hostile image can't write to your
   terminal; in JSON a byte that is not UTF-8 is a lone surrogate, `\\udcXX`.
@@ -33,7 +37,7 @@ HEAD = """\
 | --- | --- |
 | `SOURCE_DATE_EPOCH` | seconds since 1970: the time to write into images (default: none, which is reproducible too) |
 | `OCIKIT_DEBUG` | `1`: as `--debug` |
-| `NO_COLOR` | no colours |
+| `NO_COLOR` | no colours (which ocikit has only in the word `error:`, on a terminal) |
 
 ## References
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from oci.cli import sources
 from oci.errors import NoMatchingPlatform
-from oci.spec.platform import choose
+from oci.spec.platform import matches
 
 if TYPE_CHECKING:
     from oci.cli.session import Session
@@ -80,7 +80,7 @@ def _base_image(source: ImageSource, platform: str | None) -> tuple[Image, bool]
 
 def must_be_for(image: Image, platform: str | None, reference: str) -> None:
     """Fail where a single image was asked for by a platform that it isn't for."""
-    if platform is not None and choose(sources.wanted_platform(platform), [image.platform]) is None:
+    if platform is not None and not matches(sources.wanted_platform(platform), image.platform):
         raise NoMatchingPlatform(platform, reference, [str(image.platform)])
 
 

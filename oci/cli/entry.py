@@ -1,8 +1,9 @@
 """The console script: everything between the shell and the app.
 
 Start-up time is a feature: `ocikit --version` imports nothing but this module, and a command imports typer and its own
-module only. The rule for what comes out: exit status 0 done, 1 failed, 2 wrong usage, 130 interrupted; at most one
-`error: …` line on stderr; never a traceback unless `--debug` or OCIKIT_DEBUG=1.
+module only. The rule for what comes out: exit status 0 done, 1 failed, 2 wrong usage, 130 interrupted, and as a shell
+counts signals 143 for SIGTERM, 141 for a reader of our output that went away; at most one `error: …` line on stderr;
+never a traceback unless `--debug` or OCIKIT_DEBUG=1.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 INTERRUPTED = 130
+BROKEN_PIPE = 141
+TERMINATED = 143
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,9 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # took 7 % of the time of an unpack (measured).
     thresholds = gc.get_threshold()
     gc.set_threshold(100_000, *thresholds[1:])
-    previous = _interrupt_on_sigterm()
+    terminated: list[int] = []
+    previous = _interrupt_on_sigterm(terminated)
     try:
-        return _run(arguments)
+        status = _run(arguments, terminated)
+        return TERMINATED if terminated and status == INTERRUPTED else status
     finally:
         gc.set_threshold(*thresholds)
         if whole_process:
@@ -50,11 +55,11 @@ def _answer(text: str) -> int:
         print(text, flush=True)
     except BrokenPipeError:
         _forget_stdout()
-        return 1
+        return BROKEN_PIPE
     return 0
 
 
-def _run(arguments: list[str]) -> int:
+def _run(arguments: list[str], terminated: list[int]) -> int:
     # A name from an image, or a path of this machine, may hold what the terminal's encoding can't say.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -66,10 +71,13 @@ def _run(arguments: list[str]) -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         _forget_stdout()
-        return 1
+        return BROKEN_PIPE
     except KeyboardInterrupt:
         status = INTERRUPTED
     except SystemExit as exit_:  # from --install-completion and its like, which typer ends by itself
+        if isinstance(exit_.__context__, BrokenPipeError):  # typer met it first
+            _forget_stdout()
+            return BROKEN_PIPE
         return exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
     except Exception as error:  # noqa: BLE001 - the one place where any failure becomes a status and a line
         from oci.cli.failures import report
@@ -78,7 +86,7 @@ def _run(arguments: list[str]) -> int:
     if status == INTERRUPTED:
         from oci.cli.failures import say
 
-        say("interrupted")
+        say("terminated" if terminated else "interrupted")
     return status
 
 
@@ -87,11 +95,15 @@ def _wants_traceback(arguments: list[str]) -> bool:
     return "--debug" in own or os.environ.get("OCIKIT_DEBUG", "") not in ("", "0")
 
 
-def _interrupt_on_sigterm() -> Any:
-    """Make SIGTERM unwind like Ctrl-C, so that temporary files go; the previous handler, None off the main thread."""
+def _interrupt_on_sigterm(terminated: list[int]) -> Any:
+    """Make SIGTERM unwind like Ctrl-C, so that temporary files go; noted in the list.
+
+    Gives the previous handler, None off the main thread.
+    """
     import signal
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        terminated.append(number)
         raise KeyboardInterrupt
 
     try:

@@ -1,6 +1,6 @@
 """Any failure → an exit status and one line on stderr; the only place that words an OSError.
 
-0 done · 1 the operation failed, or what was checked does not hold · 2 wrong usage · 130 interrupted.
+0 done · 1 the operation failed, or what was checked does not hold · 2 wrong usage; signals are a matter of entry.py.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -78,23 +77,12 @@ def _rows(place: sources.LocalRef) -> list[Row]:
     from oci.inspect.listing import rows
 
     if isinstance(place, DockerArchiveRef):
-        return list(_docker_rows(place.path))
+        from oci.transports.from_docker_archive import DockerArchiveSource
+
+        with DockerArchiveSource(place.path) as archive:
+            return list(rows(archive.entries(), archive))
     with sources.open_place(place) as opened:
         return list(rows(opened.index().model.manifests, opened.blobs))
-
-
-def _docker_rows(path: str) -> Iterator[Row]:
-    """One row for each name in a docker archive, which has no index to go by."""
-    from oci.inspect.listing import rows
-    from oci.spec.annotations import REF_NAME
-    from oci.transports.from_docker_archive import DockerArchiveSource
-
-    with DockerArchiveSource(path) as archive:
-        names: list[str | None] = [tag for item in archive.items for tag in item.tags] or [None]
-    for name in names:
-        with DockerArchiveSource(path, name=name) as source:
-            found = source.resolve()
-            yield from rows([found.replace(annotations={REF_NAME: name} if name else {})], source)
 
 
 def tag(

@@ -148,7 +148,7 @@ def test_an_interrupt_is_status_130(run: Run, monkeypatch: pytest.MonkeyPatch, h
     assert result.error == "error: interrupted"
 
 
-def test_sigterm_unwinds_like_an_interrupt(here: Path) -> None:
+def test_sigterm_unwinds_like_an_interrupt_and_is_status_143(here: Path) -> None:
     code = (
         "import sys, time; from oci.layout.layout import Layout; from oci.cli.entry import main\n"
         "def slow(path):\n"
@@ -165,7 +165,7 @@ def test_sigterm_unwinds_like_an_interrupt(here: Path) -> None:
         assert process.stdout.readline() == "running\n"
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=20)
-    assert (process.returncode, out, err) == (130, "unwound\n", "error: interrupted\n")
+    assert (process.returncode, out, err) == (143, "unwound\n", "error: terminated\n")
 
 
 def test_the_signal_handler_is_put_back(run: Run) -> None:
@@ -174,16 +174,25 @@ def test_the_signal_handler_is_put_back(run: Run) -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"]])
-def test_a_reader_that_goes_away_is_no_error(arguments: list[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["inspect", "./images:v1", "--raw"], ["files", "./images:v1"], ["ls", "images"]],
+)
+def test_a_reader_that_goes_away_ends_it_quietly_as_sigpipe_would(images: Path, arguments: list[str]) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "wb") as pipe:
         done = subprocess.run(
-            [*PROGRAM, *arguments], stdout=pipe, stderr=subprocess.PIPE, cwd=ROOT, text=True, check=False
+            [*PROGRAM, *arguments],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+            cwd=images.parent,
+            text=True,
+            check=False,
         )
     assert done.stderr == ""
-    assert done.returncode == 1
+    assert done.returncode == 141
 
 
 def test_quiet_is_taken_before_and_after_the_command(run: Run, here: Path) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -87,3 +90,37 @@ def test_completion_can_be_shown_and_installed(run: Run, monkeypatch: pytest.Mon
     result = run("--install-completion", "bash")
     assert result.status == 0, result.err
     assert list(tmp_path.rglob("*ocikit*"))
+
+
+BASH = """
+{script}
+COMP_WORDS=({words}) COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+$(complete -p ocikit | sed 's/.*-F \\([^ ]*\\) .*/\\1/') ocikit
+printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("ocikit un", ["untag", "unpack"]),
+        ("ocikit --ver", ["--version"]),
+        ("ocikit unpack --r", ["--rootless"]),
+        ("ocikit verify --f", ["--fast", "--format"]),
+    ],
+)
+def test_bash_completes_with_the_script_that_is_shown(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: str, offered: list[str]
+) -> None:
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+    program = tmp_path / "ocikit"
+    program.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m oci "$@"\n')
+    program.chmod(0o755)
+    text = BASH.format(script=run("--show-completion", "bash").out, words=words)
+    done = subprocess.run(
+        ["bash", "--norc", "-c", text],
+        env={**os.environ, "PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stderr == ""
+    assert done.stdout.split() == offered
