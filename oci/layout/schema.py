@@ -134,6 +134,8 @@ def _sentence(error: ValidationError) -> str:
         case "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum":
             side = "least" if "inimum" in str(error.validator) else "most"
             return f"must be at {side} {rule}, is {_brief(value)}"
+        case "minLength" if "propertyNames" in error.absolute_schema_path:
+            return "a name in it is empty"
         case "minLength" | "minItems" | "minProperties":
             return f"must hold at least {rule}, holds {len(value)}"
         case "maxLength" | "maxItems" | "maxProperties":

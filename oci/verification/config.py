@@ -85,6 +85,12 @@ def manifest_rules(value: dict[str, Any], config: Target | None, layers: list[Ta
     """What must agree between the fields of one manifest."""
     said = value.get("mediaType")
     docker = said == media_types.DOCKER_MANIFEST
+    # Signatures and attestations have image configs too, and no layer of a file system at all.
+    image = (
+        config is not None
+        and media_types.is_config(config.media_type)
+        and any(media_types.is_layer(layer.media_type) for layer in layers)
+    )
     if config is not None:
         if config.media_type == media_types.EMPTY and not value.get("artifactType"):
             message = "the config is empty, so the manifest must say what it is: add `artifactType`"
@@ -94,6 +100,9 @@ def manifest_rules(value: dict[str, Any], config: Target | None, layers: list[Ta
     for layer in layers:
         if _is_document(layer.media_type) or media_types.is_config(layer.media_type):
             yield Finding.error("media-type", layer.where, f"{show(layer.media_type)} can't be a layer")
+        elif image and media_types.is_media_type(layer.media_type) and not media_types.is_layer(layer.media_type):
+            message = f"{show(layer.media_type)} is no layer type that ocikit knows; its entries were not checked"
+            yield Finding.warning("media-type", layer.where, f"{message}, and unpack refuses it")
     for target in [*([config] if config is not None else []), *layers]:
         family = _family(target.media_type)
         if family is not None and family != docker:

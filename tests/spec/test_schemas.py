@@ -18,6 +18,7 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
 from oci.errors import InvalidInput
+from oci.layout.schema import schema_faults
 from oci.spec import Descriptor, LayoutHeader, media_types, parse_config, parse_index, parse_manifest
 from tests.spec import test_round_trips as generated
 
@@ -270,3 +271,9 @@ def test_schema_takes_every_index_that_the_parser_takes(value: dict[str, Any]) -
 @given(generated.configs)
 def test_schema_takes_every_config_that_the_parser_takes(value: dict[str, Any]) -> None:
     assert [error.message for error in validator("config").iter_errors(value)] == []
+
+
+def test_an_empty_name_is_called_so() -> None:
+    value = {"mediaType": "text/plain", "digest": f"sha256:{'0' * 64}", "size": 0, "annotations": {"": "x"}}
+    faults = list(schema_faults("descriptor", value))
+    assert [(fault.pointer, fault.message) for fault in faults] == [("/annotations", "a name in it is empty")]

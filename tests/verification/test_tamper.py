@@ -450,6 +450,10 @@ CASES: dict[str, tuple[Callable[[Case], object], list[Found]]] = {
         manifest(lambda value: value["layers"][0].update(mediaType=images.DOCKER_LAYER_GZIP)),
         [("mixed-media-types?", "MANIFEST /layers/0")],
     ),
+    "a layer of a type that nobody knows": (
+        manifest(lambda value: value["layers"][0].update(mediaType="application/x-unknown")),
+        [("media-type?", "MANIFEST /layers/0")],
+    ),
     "a layer that says it is a config": (
         manifest(lambda value: value["layers"][0].update(mediaType=images.OCI_CONFIG)),
         [("media-type", "MANIFEST /layers/0")],
