@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from oci.errors import CorruptStream, InvalidDocument, TarError, UnsafeEntry
-from oci.layout.blobs import BlobReader
+from oci.layout.blobs import BlobReader, open_content
 from oci.spec import media_types
 from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
@@ -37,7 +37,7 @@ class Layer(Record):
         Iterating raises SizeMismatch, DigestMismatch, DiffIdMismatch or CorruptStream no later than at the end. What is
         raised in the `with` block about the layer's bytes or entries leaves it with the layer's name.
         """
-        from oci.streams.layer_reader import open_layer  # codecs and threads: not for who only looks at documents
+        from oci.streams.layer_reader import LayerReader  # codecs and threads: not for who only looks at documents
 
         descriptor = self.descriptor
         if not media_types.is_layer(descriptor.media_type):
@@ -46,8 +46,8 @@ class Layer(Record):
             )
         try:
             with (
-                self._compressed() as chunks,
-                open_layer(
+                open_content(self.blobs, descriptor) as chunks,
+                LayerReader(
                     chunks,
                     digest=descriptor.digest,
                     size=descriptor.size,
@@ -59,12 +59,3 @@ class Layer(Record):
         except (CorruptStream, TarError, UnsafeEntry) as error:  # whoever reads the tar finds them; we know the layer
             error.said_of(f"layer {descriptor.digest}")
             raise
-
-    @contextmanager
-    def _compressed(self) -> Iterator[Iterator[bytes]]:
-        """The blob, not verified: from the store, or embedded in the descriptor (descriptor.md#properties, `data`)."""
-        if self.descriptor.data is not None and not self.blobs.has(self.descriptor.digest):
-            yield iter((self.descriptor.data,))
-        else:
-            with self.blobs.open_raw(self.descriptor) as chunks:
-                yield chunks

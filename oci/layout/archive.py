@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Self
 
 from oci.errors import BlobNotFound, InvalidDigest, LayoutError, read_from
+from oci.layout.blobs import VerifyingReader
 from oci.layout.documents import MAX_DOCUMENT
 from oci.layout.reader import INDEX_FILE, LAYOUT_FILE, LayoutReader, blob_name, check_marker
 from oci.layout.tar_files import TarFiles
@@ -19,12 +20,11 @@ from oci.spec.digest import Digest
 from oci.spec.document import Document, parse_index
 from oci.spec.index import Index
 from oci.spec.layout_header import MAX_HEADER
-from oci.streams.verify import verified
 
 __all__ = ["Archive", "ArchiveBlobs"]
 
 
-class ArchiveBlobs:
+class ArchiveBlobs(VerifyingReader):
     """The BlobReader over the members `blobs/ALGORITHM/ENCODED` of an archive."""
 
     def __init__(self, files: TarFiles) -> None:
@@ -42,14 +42,6 @@ class ArchiveBlobs:
             raise BlobNotFound(str(descriptor.digest), self._files.path)
         with self._files.open(blob_name(descriptor.digest)) as chunks:
             yield chunks
-
-    @contextmanager
-    def open(self, descriptor: Descriptor) -> Iterator[Iterator[bytes]]:
-        with self.open_raw(descriptor) as chunks:
-            yield verified(chunks, descriptor.digest, descriptor.size)
-
-    def has(self, digest: Digest) -> bool:
-        return self.size(digest) is not None
 
     def size(self, digest: Digest) -> int | None:
         return self._files.size(blob_name(digest))

@@ -8,6 +8,7 @@ else. Nothing enters a store under a digest that was not computed while it was w
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol, Self
@@ -19,7 +20,18 @@ from oci.spec.digest import Digest
 from oci.streams.progress import Meter, Progress
 from oci.streams.verify import verified
 
-__all__ = ["BlobReader", "BlobStore", "BlobWriter", "ChainBlobs", "Counted", "MemoryBlobs", "WatchedBlobs", "name_of"]
+__all__ = [
+    "BlobReader",
+    "BlobStore",
+    "BlobWriter",
+    "ChainBlobs",
+    "Counted",
+    "MemoryBlobs",
+    "VerifyingReader",
+    "WatchedBlobs",
+    "name_of",
+    "open_content",
+]
 
 
 class BlobReader(Protocol):
@@ -40,6 +52,31 @@ class BlobReader(Protocol):
     def size(self, digest: Digest) -> int | None:
         """Give the stored length in bytes, None where there is no such blob."""
         ...
+
+
+class VerifyingReader(ABC):
+    """What the readers share that open a blob unverified and know its size."""
+
+    @abstractmethod
+    def open_raw(self, descriptor: Descriptor) -> AbstractContextManager[Iterator[bytes]]: ...
+
+    @abstractmethod
+    def size(self, digest: Digest) -> int | None: ...
+
+    @contextmanager
+    def open(self, descriptor: Descriptor) -> Iterator[Iterator[bytes]]:
+        with self.open_raw(descriptor) as chunks:
+            yield verified(chunks, descriptor.digest, descriptor.size)
+
+    def has(self, digest: Digest) -> bool:
+        return self.size(digest) is not None
+
+
+def open_content(blobs: BlobReader, descriptor: Descriptor) -> AbstractContextManager[Iterator[bytes]]:
+    """Open a blob, unverified: from the store, else embedded in its descriptor (descriptor.md#properties, `data`)."""
+    if descriptor.data is not None and not blobs.has(descriptor.digest):
+        return nullcontext(iter((descriptor.data,)))
+    return blobs.open_raw(descriptor)
 
 
 class BlobWriter(Protocol):
@@ -129,7 +166,7 @@ class _MemoryWriter:
         self._data.clear()
 
 
-class MemoryBlobs:
+class MemoryBlobs(VerifyingReader):
     """A BlobStore in memory: for edited documents and for tests, not for layers."""
 
     def __init__(self, blobs: Iterable[bytes] = ()) -> None:
@@ -144,14 +181,8 @@ class MemoryBlobs:
         except KeyError:
             raise BlobNotFound(str(digest), "memory") from None
 
-    def open(self, descriptor: Descriptor) -> AbstractContextManager[Iterator[bytes]]:
-        return nullcontext(verified(iter((self._get(descriptor.digest),)), descriptor.digest, descriptor.size))
-
     def open_raw(self, descriptor: Descriptor) -> AbstractContextManager[Iterator[bytes]]:
         return nullcontext(iter((self._get(descriptor.digest),)))
-
-    def has(self, digest: Digest) -> bool:
-        return digest in self._blobs
 
     def size(self, digest: Digest) -> int | None:
         return len(self._blobs[digest]) if digest in self._blobs else None

@@ -23,14 +23,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Self
 
-from oci.errors import BlobNotFound, InvalidDigest, LayoutError
-from oci.layout.blobs import BlobWriter, Counted
+from oci.errors import BlobNotFound, InvalidDigest, LayoutError, LimitExceeded, show
+from oci.layout.blobs import BlobWriter, Counted, VerifyingReader
+from oci.layout.documents import MAX_HOLES
 from oci.layout.reader import blob_name
 from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
 from oci.streams.atomic import AtomicFile, fsync_dir
 from oci.streams.chunks import read_chunks
-from oci.streams.verify import verified
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,7 +81,7 @@ class _DirectoryWriter:
         self._store.leave()
 
 
-class DirectoryBlobs:
+class DirectoryBlobs(VerifyingReader):
     """The BlobStore below `PATH/blobs`; may be used by several threads at once."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -114,9 +114,13 @@ class DirectoryBlobs:
             fd = os.open(self.blob_path(digest), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except (FileNotFoundError, NotADirectoryError):
             raise BlobNotFound(str(digest), self._root) from None
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
             os.close(fd)
             raise LayoutError(self.blob_path(digest), "is not a regular file")
+        if status.st_size - 512 * status.st_blocks > MAX_HOLES:
+            os.close(fd)
+            raise LimitExceeded(f"bytes of holes in {show(self.blob_path(digest))}", MAX_HOLES)
         return fd
 
     @contextmanager
@@ -126,14 +130,6 @@ class DirectoryBlobs:
             yield read_chunks(fd)
         finally:
             os.close(fd)
-
-    @contextmanager
-    def open(self, descriptor: Descriptor) -> Iterator[Iterator[bytes]]:
-        with self.open_raw(descriptor) as chunks:
-            yield verified(chunks, descriptor.digest, descriptor.size)
-
-    def has(self, digest: Digest) -> bool:
-        return self.size(digest) is not None
 
     def size(self, digest: Digest) -> int | None:
         try:

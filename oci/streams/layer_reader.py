@@ -20,13 +20,21 @@ from oci.streams.background import Background
 from oci.streams.compression import Compression, decompress, detect
 from oci.streams.verify import verified
 
-__all__ = ["LayerReader", "open_layer"]
+__all__ = ["LayerReader"]
 
 DEPTH = 4  # chunks between two threads, at most 2 MiB: more measured no faster
 
 
 class LayerReader(Iterator[bytes]):
-    """The tar bytes of a layer: `with` starts the threads, and stops them when the caller leaves early."""
+    """A layer blob opened for one verified pass: `with LayerReader(…) as tar: for chunk in tar: …`.
+
+    `chunks` are the bytes of the blob, not verified yet; `compression` None means to look at the first bytes;
+    `layer` names it in messages; `max_size` bounds the tar bytes where a caller has a bound. `with` starts the threads,
+    and stops them when the caller leaves early.
+
+    The iteration raises SizeMismatch, DigestMismatch, CorruptStream, DiffIdMismatch, LimitExceeded, and whatever
+    `chunks` raises.
+    """
 
     def __init__(
         self,
@@ -131,26 +139,3 @@ def _sniff(blob: Iterator[bytes]) -> tuple[Compression, Iterator[bytes]]:
         first.append(chunk)
         prefix += chunk[:6]
     return detect(prefix), itertools.chain(first, blob)
-
-
-def open_layer(
-    chunks: Iterable[bytes],
-    *,
-    digest: Digest,
-    size: int,
-    compression: Compression | None = None,
-    diff_id: Digest | None = None,
-    layer: str = "",
-    max_size: int | None = None,
-) -> LayerReader:
-    """Open a layer blob for one verified pass; use it as `with open_layer(…) as tar: for chunk in tar: …`.
-
-    `chunks` are the bytes of the blob, not verified yet; `compression` None means to look at the first bytes;
-    `layer` names it in messages; `max_size` bounds the tar bytes where a caller has a bound.
-
-    The iteration raises SizeMismatch, DigestMismatch, CorruptStream, DiffIdMismatch, LimitExceeded, and whatever
-    `chunks` raises.
-    """
-    return LayerReader(
-        chunks, digest=digest, size=size, compression=compression, diff_id=diff_id, layer=layer, max_size=max_size
-    )

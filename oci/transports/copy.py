@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 
 from oci.errors import BlobNotFound, DestinationError
-from oci.layout.blobs import name_of
+from oci.layout.blobs import name_of, open_content
 from oci.layout.documents import read_bytes
 from oci.layout.walk import is_document, walk
 from oci.spec import media_types
@@ -92,13 +91,8 @@ class _BlobCopier:
             self._meter.add(blob.size, name_of(blob))
             return
         # Not verified here: the destination does it while it writes, and hashing twice would halve the speed.
-        with self._opened(blob) as chunks:
+        with open_content(self._source, blob) as chunks:
             self._destination.put_blob(blob, self._meter.counted(self._stoppable(chunks), name_of(blob)))
-
-    def _opened(self, blob: Descriptor) -> AbstractContextManager[Iterator[bytes]]:
-        if blob.data is not None and not self._source.has(blob.digest):
-            return nullcontext(iter((blob.data,)))
-        return self._source.open_raw(blob)
 
     def _stoppable(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         for chunk in chunks:

@@ -29,7 +29,7 @@ from oci.errors import (
 )
 from oci.layout import refs
 from oci.layout.archive import ArchiveBlobs
-from oci.layout.blobs import ChainBlobs, MemoryBlobs
+from oci.layout.blobs import ChainBlobs, MemoryBlobs, VerifyingReader
 from oci.layout.documents import MAX_CONFIG, MAX_DOCUMENT, read_manifest
 from oci.layout.reader import INDEX_FILE, LAYOUT_FILE, blob_name
 from oci.layout.tar_files import TarFiles
@@ -45,7 +45,6 @@ from oci.spec.platform import Platform
 from oci.spec.record import Record
 from oci.spec.reference import DEFAULT_TAG, RegistryRef, parse_name
 from oci.streams.compression import detect
-from oci.streams.verify import verified
 from oci.transports.from_archive import ArchiveDestination
 from oci.transports.source import BlobsSource
 
@@ -95,7 +94,7 @@ def _normal(name: str) -> str:
         return name
 
 
-class _MemberBlobs:
+class _MemberBlobs(VerifyingReader):
     """Members of a docker archive under the digests that were found for them."""
 
     def __init__(self, files: TarFiles) -> None:
@@ -109,14 +108,6 @@ class _MemberBlobs:
             raise BlobNotFound(str(descriptor.digest), self._files.path)
         with self._files.open(name) as chunks:
             yield chunks
-
-    @contextmanager
-    def open(self, descriptor: Descriptor) -> Iterator[Iterator[bytes]]:
-        with self.open_raw(descriptor) as chunks:
-            yield verified(chunks, descriptor.digest, descriptor.size)
-
-    def has(self, digest: Digest) -> bool:
-        return digest in self.names
 
     def size(self, digest: Digest) -> int | None:
         name = self.names.get(digest)
@@ -145,6 +136,15 @@ class DockerArchiveSource(BlobsSource):
             item = self._item()
             self._resolved = self._from_layout(item) or self._synthesised(item)
         return self._resolved
+
+    def entries(self) -> Iterator[Descriptor]:
+        """Give what an index.json of this archive would list: each image, under each of its names."""
+        for item in self.items:
+            found = self._from_layout(item) or self._synthesised(item)
+            for name in item.tags:
+                yield found.replace(annotations={**found.annotations, REF_NAME: name})
+            if not item.tags:
+                yield found
 
     def _item(self) -> Item:
         if not self.items:

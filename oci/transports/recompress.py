@@ -17,7 +17,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, cast
 
 from oci.errors import InvalidDocument
-from oci.layout.blobs import name_of
+from oci.layout.blobs import name_of, open_content
 from oci.layout.documents import read_config, read_document
 from oci.spec import media_types
 from oci.spec.descriptor import Descriptor
@@ -188,12 +188,12 @@ class Recompression:
         )
 
     def _compress(self, layer: Descriptor, diff_id: Digest) -> Descriptor:
-        from oci.streams.layer_reader import open_layer
+        from oci.streams.layer_reader import LayerReader
         from oci.streams.layer_writer import LayerWriter
 
         with (
-            self._source.open_raw(layer) as chunks,
-            open_layer(
+            open_content(self._source, layer) as chunks,
+            LayerReader(
                 self._meter.counted(chunks, name_of(layer)),
                 digest=layer.digest,
                 size=layer.size,

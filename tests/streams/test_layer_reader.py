@@ -26,7 +26,7 @@ from oci.errors import (
     UnsupportedDigest,
 )
 from oci.spec.digest import Digest
-from oci.streams.layer_reader import LayerReader, open_layer
+from oci.streams.layer_reader import LayerReader
 from oci.streams.layer_writer import compress_tar
 
 TAR = random.Random(4).randbytes(3_000_000) + bytes(3_000_000)
@@ -49,7 +49,7 @@ def cut(data: bytes, step: int = 100_000) -> Iterator[bytes]:
 def layer(blob: bytes, **changes: Any) -> LayerReader:
     arguments: dict[str, Any] = {"digest": Digest.of(blob), "size": len(blob), **changes}
     chunks = arguments.pop("chunks", None)
-    return open_layer(cut(blob) if chunks is None else chunks, **arguments)
+    return LayerReader(cut(blob) if chunks is None else chunks, **arguments)
 
 
 @pytest.fixture(autouse=True)

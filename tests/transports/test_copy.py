@@ -306,6 +306,19 @@ def layer_bytes(layout: Layout, made: Descriptor) -> Iterator[tuple[str, str, st
             yield descriptor.media_type, kind, f"sha256:{hashlib.sha256(inside).hexdigest()}", str(descriptor.digest)
 
 
+def test_a_layer_that_is_embedded_in_its_descriptor_is_compressed_anew_too(maker: LayoutMaker, tmp_path: Path) -> None:
+    layer = tar_layer({"a": b"1"})
+    made = config([layer.diff_id])
+    described = maker.document(made, "application/vnd.oci.image.config.v1+json")
+    embedded = layer.descriptor(embed=True)
+    maker.tag("v1", maker.document(manifest(described, [embedded]), OCI_MANIFEST))
+    copied = run(maker.finish(), f"oci:{tmp_path}/t:v1", compression=("zstd", None))
+    blobs = Layout.open(tmp_path / "t").blobs
+    (new,) = (found for found in walk(blobs, copied) if found.media_type.endswith("tar+zstd"))
+    with blobs.open(new) as chunks:
+        assert digest(b"".join(decompress(chunks, "zstd"))) == layer.diff_id
+
+
 @pytest.mark.parametrize("docker", [False, True], ids=["oci", "docker"])
 @pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
 def test_new_compression_keeps_diff_ids_config_and_annotations(

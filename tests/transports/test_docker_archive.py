@@ -246,3 +246,12 @@ def test_no_fault_leaves_a_file(source: Path, tmp_path: Path) -> None:
     with pytest.raises(OciError):
         run(f"oci:{source}:v1", f"docker-archive:{tmp_path}/d.tar:x")
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_all_images_of_an_archive_are_listed_under_all_their_names(tmp_path: Path) -> None:
+    legacy(tmp_path / "d.tar", (["a:1", "a:2"], [LAYERS[0]]), (None, [LAYERS[1]]))
+    with DockerArchiveSource(tmp_path / "d.tar") as source:
+        entries = list(source.entries())
+        assert [entry.annotations.get("org.opencontainers.image.ref.name") for entry in entries] == ["a:1", "a:2", None]
+        assert entries[0].digest == entries[1].digest != entries[2].digest
+        assert all(source.has(entry.digest) for entry in entries)
