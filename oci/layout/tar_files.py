@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self, cast
 
 from oci.errors import LayoutError, LimitExceeded, NotFound, TarError, show
+from oci.layout.documents import MAX_HOLES
 from oci.streams.chunks import CHUNK
 from oci.tar import Entry, TarReader, expand
 from oci.tar.index import Member, TarIndex, find_member, members_of
@@ -55,10 +56,8 @@ class TarFiles:
 
             self._compression = detect(prefix)
         try:
-            if self._compression == "none":
-                self._members = TarIndex(self._fd).members
-            else:
-                self._members = members_of(self._first_pass())
+            self._index = TarIndex(self._fd) if self._compression == "none" else None
+            self._members = members_of(self._first_pass()) if self._index is None else self._index.members
         except TarError as error:
             raise LayoutError(self.path, f"is not an archive that can be read: {error}") from error
 
@@ -111,6 +110,8 @@ class TarFiles:
         member = self._find(name)
         if member is None:
             raise NotFound(f"no file {show(name)!r} in {show(self.path)}")
+        if member.size - member.stored_size > MAX_HOLES:
+            raise LimitExceeded(f"bytes of holes in {show(name)} in {show(self.path)}", MAX_HOLES)
         stored = self._stored(member)
         try:
             # A hole of a sparse member comes as a view of zeros, which hashes and writes like bytes.
@@ -122,14 +123,8 @@ class TarFiles:
         kept = self._kept.get(member.offset)
         if kept is not None:
             yield kept
-        elif self._compression == "none":
-            at, end = member.offset, member.offset + member.stored_size
-            while at < end:
-                data = os.pread(self._fd, min(CHUNK, end - at), at)
-                if not data:
-                    raise TarError(at, "the archive has become shorter")
-                at += len(data)
-                yield data
+        elif self._index is not None:
+            yield from self._index.stored(member, CHUNK)
         else:
             yield from self._again(member)
 

@@ -9,7 +9,6 @@ level, never on the number of threads or on timing.
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -145,23 +144,6 @@ class LayerWriter:
         self._block[self._fill : end] = view[taken:]
         self._fill = end
         return size
-
-    def write_from(self, descriptor: int, size: int) -> int:
-        """Take up to `size` tar bytes by reading them from a descriptor, without a copy on the way.
-
-        Gives how many there were: fewer than `size` only where the file ends.
-        """
-        taken = 0
-        while taken < size:
-            step = min(size - taken, BLOCK - self._fill)
-            got = os.readv(descriptor, [self._block[self._fill : self._fill + step]])
-            if not got:
-                break
-            taken += got
-            self._fill += got
-            if self._fill == BLOCK:
-                self._next_block()
-        return taken
 
     def _next_block(self) -> None:
         self._submit(self._block)

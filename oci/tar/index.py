@@ -81,14 +81,14 @@ class TarIndex:
     def open_member(self, name: bytes, chunk: int = _CHUNK) -> Iterator[bytes | memoryview]:
         """The content of a file in chunks; NotFound (at once) if it isn't there, TarError if the file was cut since."""
         member = self._member(name)
-        return expand(member.sparse, member.size, self._read(member, chunk))
+        return expand(member.sparse, member.size, self.stored(member, chunk))
 
     def read_member(self, name: bytes, *, limit: int) -> bytes:
         """The whole content of a small file; LimitExceeded if it has more than `limit` bytes."""
         member = self._member(name)
         if member.size > limit:
             raise LimitExceeded(f"bytes of {show(name)} in the archive", limit, member.size)
-        return b"".join(expand(member.sparse, member.size, self._read(member, _CHUNK)))
+        return b"".join(expand(member.sparse, member.size, self.stored(member)))
 
     def _member(self, name: bytes) -> Member:
         member = self.find(name)
@@ -96,7 +96,8 @@ class TarIndex:
             raise NotFound(f"no file {show(name)!r} in the archive")
         return member
 
-    def _read(self, member: Member, chunk: int) -> Iterator[bytes]:
+    def stored(self, member: Member, chunk: int = _CHUNK) -> Iterator[bytes]:
+        """The bytes of a member as they lie in the file, holes of a sparse one left out."""
         at, end = member.offset, member.offset + member.stored_size
         while at < end:
             data = os.pread(self._fd, min(chunk, end - at), at)

@@ -10,9 +10,9 @@ from oci.layout import refs
 from oci.layout.blobs import BlobWriter
 from oci.layout.layout import Layout
 from oci.spec.descriptor import Descriptor
-from oci.transports.source import IndexSource, ReaderSource
+from oci.transports.source import ReaderSource
 
-__all__ = ["IndexSource", "LayoutDestination", "LayoutSource"]
+__all__ = ["LayoutDestination", "LayoutSource"]
 
 
 class LayoutSource(ReaderSource):

@@ -223,19 +223,16 @@ def _chosen(
         raise
     except OciError:
         fitting = [one for one in targets if tag is None or one.annotations.get(REF_NAME) == tag]
-        return [one for one in fitting if digest is None or one.digest == digest][:1] or _unfound(
-            targets, where, tag, digest
-        )
+        found = [one for one in fitting if digest is None or one.digest == digest][:1]
+        if not found:
+            tags = dict.fromkeys(name for one in targets if (name := one.annotations.get(REF_NAME)))
+            raise RefNotFound(tag or str(digest), where, list(tags)) from None
+        return found
     listed = [one for one in targets if one.digest == chosen.digest]
     named = [one for one in listed if tag is None or one.annotations.get(REF_NAME) == tag]
-    if named or listed:
+    if listed:
         return (named or listed)[:1]
     return [Target(where=str(chosen.digest), media_type=chosen.media_type, digest=chosen.digest, size=chosen.size)]
-
-
-def _unfound(targets: list[Target], where: str, tag: str | None, digest: Digest | None) -> list[Target]:
-    tags = dict.fromkeys(name for one in targets if (name := one.annotations.get(REF_NAME)))
-    raise RefNotFound(tag or str(digest), where, list(tags))
 
 
 # Blobs

@@ -113,18 +113,6 @@ def test_the_caller_may_reuse_its_buffer(compression: Any) -> None:
     assert b"".join(pieces) == write(SAMPLE, compression)[0]
 
 
-def test_files_are_read_straight_into_the_block(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(SAMPLE)
-    pieces: list[bytes] = []
-    with (tmp_path / "file").open("rb") as file, LayerWriter(pieces.append, "none") as writer:
-        writer.write(b"header")
-        assert writer.write_from(file.fileno(), 1_000_000) == 1_000_000
-        assert writer.write_from(file.fileno(), len(SAMPLE)) == len(SAMPLE) - 1_000_000  # a file that has shrunk
-        assert writer.write_from(file.fileno(), 5) == 0
-        writer.finish()
-    assert b"".join(pieces) == b"header" + SAMPLE
-
-
 def test_the_gzip_header_tells_nothing_about_the_machine() -> None:
     blob, _ = write(SAMPLE, "gzip")
     assert blob[:10] == b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
