@@ -21,9 +21,19 @@ if TYPE_CHECKING:
     from oci.spec.index import Index
     from oci.spec.manifest import Manifest
 
-__all__ = ["MAX_CONFIG", "MAX_DOCUMENT", "read_bytes", "read_config", "read_document", "read_index", "read_manifest"]
+__all__ = [
+    "MAX_CONFIG",
+    "MAX_DOCUMENT",
+    "MAX_HOLES",
+    "read_bytes",
+    "read_config",
+    "read_document",
+    "read_index",
+    "read_manifest",
+]
 
 MAX_DOCUMENT = MAX_MANIFEST  # bytes of a manifest or index
+MAX_HOLES = 64 << 30  # bytes of holes in a sparse blob: hashing the most that one can have would take centuries
 
 
 def read_bytes(

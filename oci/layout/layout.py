@@ -140,10 +140,13 @@ class Layout(LayoutReader):
 def _read_file(path: str, limit: int) -> bytes:
     """Read a small regular file; a FIFO or device under its name neither hangs nor feeds us for ever."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with open(fd, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise LayoutError(path, "is not a regular file")
-        raw = file.read(limit + 1)
+        with open(fd, "rb", closefd=False) as file:
+            raw = file.read(limit + 1)
+    finally:
+        os.close(fd)
     if len(raw) > limit:
         raise LimitExceeded(f"size in bytes of {path}", limit)
     return raw

@@ -7,7 +7,7 @@ Three nets, each finer in one way: a lenient JSON reader (finds what can be foun
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -21,6 +21,10 @@ from oci.verification.lenient import Loaded, descriptor_fault, load_json, read_t
 __all__ = ["Judged", "Kind", "judge"]
 
 Kind = Literal["index", "manifest", "config"]
+
+MAX_FAULTS = (
+    1000  # of the descriptors in one document; a hundred are told, and after these nobody wants the exact number
+)
 
 
 @dataclass(slots=True)
@@ -90,25 +94,27 @@ def _media_type(value: dict[str, Any], kind: Kind, media_type: str, where: str, 
 def _grammar(raw: bytes, loaded: Loaded, kind: Kind, media_type: str, where: str) -> Iterator[Finding]:
     value = loaded.value
     documented = kind != "config" and isinstance(value, dict)
-    faults = list(schema_faults(_schema(kind, media_type), value))
-    if not isinstance(value, dict):
-        faults = faults[:1]  # it is no object; what an array lacks to be one needn't be told
+    found = list(schema_faults(_schema(kind, media_type), value))
+    # Of what is no object the first: what an array lacks to be one needn't be told.
+    faults = _Faults(found if isinstance(value, dict) else found[:1])
     if documented:
         # The parser knows more than the schema, but stops at its first fault: so each descriptor is given to it alone.
         for place, one in _descriptors(value):
             error = descriptor_fault(one, place)
             if error is not None:
-                _add(faults, error.pointer or place, error.reason)
+                faults.add(error.pointer or place, error.reason)
+                if len(faults.found) > MAX_FAULTS:
+                    break
     null = _null_list(value, kind)
-    if all(fault.pointer == null for fault in faults) and not loaded.faults:
+    if all(fault.pointer == null for fault in faults.found) and not loaded.faults:
         try:
             _PARSERS[kind](raw, media_type)
         except InvalidDocument as error:
-            _add(faults, error.pointer, error.reason)
+            faults.add(error.pointer, error.reason)
         except OciError as error:
-            _add(faults, "", str(error))
+            faults.add("", str(error))
     told = _told_elsewhere(value) if documented else set()
-    for fault in faults:
+    for fault in faults.found:
         if (fault.pointer, fault.rule) in told or (fault.pointer, "") in told:
             continue
         if fault.pointer == null:
@@ -129,14 +135,30 @@ def _null_list(value: Any, kind: Kind) -> str | None:
     return place if value is None else None
 
 
-def _add(faults: list[SchemaFault], place: str, reason: str) -> None:
-    """Add what the parser says, unless the schema found a fault at, above or below that place: likely the same one."""
-    if not any(_touches(known.pointer, place) for known in faults):
-        faults.append(SchemaFault(place, reason, "parser"))
+class _Faults:
+    """The faults of one document, one a place: an index of 4 MiB has room for a million."""
+
+    def __init__(self, found: Iterable[SchemaFault]) -> None:
+        self.found = list(found)
+        self._places = {fault.pointer for fault in self.found}
+        self._above = {above for place in self._places for above in _above(place)}
+
+    def add(self, place: str, reason: str) -> None:
+        """Add what the parser says, unless a fault is known at, above or below that place: likely the same one."""
+        above = _above(place)
+        if place not in self._places and place not in self._above and self._places.isdisjoint(above):
+            self.found.append(SchemaFault(place, reason, "parser"))
+            self._places.add(place)
+            self._above.update(above)
 
 
-def _touches(known: str, place: str) -> bool:
-    return known == place or place.startswith(f"{known}/") or known.startswith(f"{place}/")
+def _above(place: str) -> list[str]:
+    """The JSON pointers that lead to a place, without its own; the document's is empty."""
+    found = []
+    while place:
+        place = place.rpartition("/")[0]
+        found.append(place)
+    return found
 
 
 def _told_elsewhere(value: dict[str, Any]) -> set[tuple[str, str]]:
