@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Self, cast
 
 from oci.errors import LayoutError, LimitExceeded, NotFound, TarError, show
 from oci.layout.documents import MAX_HOLES
-from oci.layout.documents import MAX_HOLES
 from oci.streams.chunks import CHUNK
 from oci.tar import Entry, TarReader, expand
 from oci.tar.index import Member, TarIndex, find_member, members_of
@@ -111,8 +110,6 @@ class TarFiles:
         member = self._find(name)
         if member is None:
             raise NotFound(f"no file {show(name)!r} in {show(self.path)}")
-        if member.size - member.stored_size > MAX_HOLES:
-            raise LimitExceeded(f"bytes of holes in {show(name)} in {show(self.path)}", MAX_HOLES)
         if member.size - member.stored_size > MAX_HOLES:
             raise LimitExceeded(f"bytes of holes in {show(name)} in {show(self.path)}", MAX_HOLES)
         stored = self._stored(member)
