@@ -88,7 +88,8 @@ def append(
 
     One layer for each SOURCE, in this order, each with its history entry. The same inputs give the same digest at
     any time, under any user: owners are made independent of who calls, nothing says where or when; with zstd on any
-    machine, with gzip on any x86-64 (the README says it exactly). With SOURCE_DATE_EPOCH no time is later than that. A tar file may be compressed; whiteouts in it are kept.
+    machine, with gzip on any x86-64 (the README says it exactly). With SOURCE_DATE_EPOCH no time is later than that. A
+    tar file may be compressed; whiteouts in it are kept.
 
     \b
     Example:

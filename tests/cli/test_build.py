@@ -296,7 +296,7 @@ def test_umoci_reads_what_append_writes(ocikit: Run, app_tree: Path, here: Path)
 
 
 def test_killed_at_work_it_leaves_no_half_image(app_tree: Path, here: Path, ocikit: Run) -> None:
-    """SIGTERM while a layer comes through a pipe: status 130, no layout that was not there before."""
+    """SIGTERM while a layer comes through a pipe: status 143, no layout that was not there before."""
     import signal
 
     with subprocess.Popen(
@@ -311,7 +311,7 @@ def test_killed_at_work_it_leaves_no_half_image(app_tree: Path, here: Path, ocik
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=20)
         assert process.stderr is not None
-        assert (process.returncode, process.stderr.read()) == (130, b"error: interrupted\n")
+        assert (process.returncode, process.stderr.read()) == (143, b"error: terminated\n")
     assert not (here / "images").exists()
 
 
