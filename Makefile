@@ -6,7 +6,7 @@ PYTHON ?= python3
 JOBS ?= 2
 BIN := .venv/bin
 
-.PHONY: help demo test check bench docs lock clean
+.PHONY: help demo test coverage check bench docs lock clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -23,6 +23,10 @@ demo: .venv/installed  ## the main job on real input: a base from Debian package
 test: .venv/installed  ## all tests
 	@.ci/system-packages test
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile $(TESTS)
+
+coverage: .venv/installed  ## all tests, and which lines and branches no test reached (fails below the floor)
+	@.ci/system-packages test
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --cov --cov-report=term:skip-covered $(TESTS)
 
 check: .venv/installed  ## ruff, mypy --strict, and who may import whom
 	@$(BIN)/ruff check .

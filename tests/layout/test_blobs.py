@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -236,3 +239,31 @@ def test_threads_share_one_store(tmp_path: Path) -> None:
         assert list(pool.map(put, contents)) == [(Digest.of(data), len(data)) for data in contents]
     assert len(list(store.digests())) == 10
     assert [path.name for path in tmp_path.iterdir()] == ["blobs"]
+
+
+def test_a_file_system_without_locks_can_only_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    digest, _ = DirectoryBlobs(tmp_path).put([CONTENT])
+
+    def no_locks(fd: int, operation: int) -> None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))  # what NFS says
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    store = DirectoryBlobs(tmp_path)
+    assert read(store, described(CONTENT)) == CONTENT
+    with pytest.raises(LayoutError, match="no locks"):
+        store.put([b"more"])
+    assert list(store.digests()) == [digest]
+
+
+def test_blobs_in_another_file_system_can_only_be_read(tmp_path: Path) -> None:
+    if not os.access("/dev/shm", os.W_OK) or os.stat("/dev/shm").st_dev == tmp_path.stat().st_dev:
+        pytest.skip("needs a second file system at /dev/shm")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        (tmp_path / "blobs").symlink_to(elsewhere)
+        with pytest.raises(LayoutError, match="another file system"):
+            DirectoryBlobs(tmp_path).put([CONTENT])
+        assert [path.name for path in tmp_path.iterdir()] == ["blobs"]
+
+
+def test_a_directory_without_blobs_has_none(tmp_path: Path) -> None:
+    assert list(DirectoryBlobs(tmp_path).digests()) == []

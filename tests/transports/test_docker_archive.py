@@ -255,3 +255,10 @@ def test_all_images_of_an_archive_are_listed_under_all_their_names(tmp_path: Pat
         assert [entry.annotations.get("org.opencontainers.image.ref.name") for entry in entries] == ["a:1", "a:2", None]
         assert entries[0].digest == entries[1].digest != entries[2].digest
         assert all(source.has(entry.digest) for entry in entries)
+
+
+def test_a_name_that_is_no_reference_is_still_a_name(tmp_path: Path) -> None:
+    legacy(tmp_path / "d.tar", (["Not A Reference"], [LAYERS[0]]), (["b:1"], [LAYERS[1]]))
+    with DockerArchiveSource(tmp_path / "d.tar", name="Not A Reference") as source:
+        assert source.resolve() == next(source.entries()).replace(annotations={})
+        assert list(source.referrers(source.resolve())) == []

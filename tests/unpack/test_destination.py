@@ -260,3 +260,25 @@ def test_each_layer_is_read_once(ring: Arena) -> None:
     unpack_here = ring.rootless or image
     ring.unpack_image(image)
     assert unpack_here is True or [layer.opened for layer in image.layers] == [1, 1]
+
+
+def test_where_names_cannot_be_exchanged_the_former_tree_goes_aside(
+    ring: Arena, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ring.unpack(file(b"mine", b"1"))
+    monkeypatch.setattr("oci.unpack.rootfs._exchange", lambda *_: False)
+    assert set(ring.unpack_image(GOOD, force=True)) == {b".", b"etc", b"etc/hostname"}
+    ring.check()
+
+
+def test_a_destination_filled_meanwhile_is_kept(ring: Arena) -> None:
+    class Meddling(TarLayer):
+        @contextmanager
+        def open(self) -> Iterator[Iterator[bytes]]:
+            ring.dest.mkdir()
+            (ring.dest / "theirs").write_bytes(b"1")
+            yield iter([self.tar])
+
+    with pytest.raises(DestinationError, match="filled by another program"):
+        ring.unpack_image(TarImage(Meddling(file(b"a", b"1"))))
+    assert ring.read("theirs") == b"1"
