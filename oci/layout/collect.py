@@ -53,6 +53,10 @@ def gc(layout: Layout, *, dry_run: bool = False, keep_newer_than: float | None =
     process is writing, or when a reachable document can't be read.
     """
     root = str(layout)
+    for folder in (f"{root}/blobs", *(f"{root}/blobs/{name}" for name in ("sha256", "sha512"))):
+        # Somebody else's blobs, which this index.json knows nothing of: reading them is right, deleting them isn't.
+        if os.path.islink(folder):
+            raise LayoutError(folder, "is a link to a folder that others may use; nothing was removed")
     with ExitStack() as locks:
         if not dry_run:
             layout.close()

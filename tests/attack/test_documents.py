@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from oci.errors import LayoutError, LimitExceeded
+from oci.layout.collect import gc
 from oci.layout.layout import Layout
 from oci.layout.tar_files import TarFiles
 from oci.spec.digest import Digest
@@ -55,3 +56,18 @@ def test_a_member_of_nothing_but_a_hole_is_not_read_for_years(tmp_path: Path) ->
         files.open("f") as chunks,
     ):
         next(chunks)
+
+
+@pytest.mark.parametrize("link", ["blobs", "blobs/sha256"])
+def test_gc_deletes_nothing_behind_a_link(tmp_path: Path, link: str) -> None:
+    for name in ("mine", "hostile"):
+        Layout.create(tmp_path / name).close()
+    with Layout.open(tmp_path / "mine") as mine:
+        digest, _ = mine.blobs.put([b"precious"])
+    (tmp_path / "hostile/blobs/sha256").rmdir()
+    if link == "blobs":
+        (tmp_path / "hostile/blobs").rmdir()
+    (tmp_path / "hostile" / link).symlink_to(tmp_path / "mine" / link)
+    with pytest.raises(LayoutError, match="nothing was removed"):
+        gc(Layout.open(tmp_path / "hostile"))
+    assert mine.blobs.has(digest)
