@@ -20,7 +20,7 @@ from oci.changeset.scan import Data, MTime
 from oci.changeset.whiteout import classify
 from oci.errors import LimitExceeded, SourceError
 from oci.streams.chunks import read_chunks
-from oci.streams.compression import decompress, detect
+from oci.streams.compression import decompress, sniff
 from oci.tar import DIR, FILE, HARDLINK, SYMLINK, Entry, TarReader, expand
 
 __all__ = ["open_tar", "tar_entries"]
@@ -43,15 +43,8 @@ def open_tar(source: str | os.PathLike[str] | Iterable[bytes]) -> Iterator[Itera
 
 
 def _inflated(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    first = b""
-    while len(first) < 6 and (chunk := next(chunks, None)) is not None:
-        first += chunk
-
-    def all_chunks() -> Iterator[bytes]:
-        yield first
-        yield from chunks
-
-    return decompress(all_chunks(), detect(first))
+    compression, chunks = sniff(chunks)
+    return decompress(chunks, compression)
 
 
 class _Rules:

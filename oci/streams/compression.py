@@ -11,6 +11,7 @@ within is placed at the start of the piece of input (at most INPUT bytes) in whi
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, Protocol, cast
@@ -19,7 +20,7 @@ from oci.errors import CorruptStream, LimitExceeded
 from oci.streams.compression_faults import ENDS_EARLY, GARBAGE, bad_start, need
 from oci.streams.lookahead import Lookahead
 
-__all__ = ["INPUT", "OUTPUT", "Compression", "decompress", "detect"]
+__all__ = ["INPUT", "OUTPUT", "Compression", "decompress", "detect", "sniff"]
 
 Compression = Literal["none", "gzip", "zstd", "bzip2", "xz"]
 # Measured: larger chunks are returned to the system by malloc and faulted in again, smaller ones cost hand-overs.
@@ -27,6 +28,7 @@ OUTPUT = 1 << 19  # the largest chunk that comes out, so also what one step of a
 INPUT = 1 << 17  # the largest piece given to a decoder at once
 MAX_GZIP_HEADER = 1 << 18  # an extra field takes up to 64 KiB; a name and a comment have no limit
 XZ_MEMORY = 128 << 20  # xz -9 needs 65 MiB to inflate; a header may ask for 4 GiB
+_TELLING = 6  # bytes at the start of a stream that tell every compression
 
 
 def detect(prefix: bytes) -> Compression:
@@ -40,6 +42,16 @@ def detect(prefix: bytes) -> Compression:
     if prefix.startswith(b"\xfd7zXZ\x00"):
         return "xz"
     return "none"
+
+
+def sniff(chunks: Iterator[bytes]) -> tuple[Compression, Iterator[bytes]]:
+    """Tell the compression of a stream, however small its first chunks are; give it, and all of the stream again."""
+    first: list[bytes] = []
+    prefix = b""
+    while len(prefix) < _TELLING and (chunk := next(chunks, None)) is not None:
+        first.append(chunk)
+        prefix += chunk[:_TELLING]
+    return detect(prefix), itertools.chain(first, chunks)
 
 
 def decompress(chunks: Iterable[bytes], compression: Compression) -> Iterator[bytes]:

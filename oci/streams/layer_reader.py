@@ -10,14 +10,13 @@ layer (a rename, a commit) come after it.
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 
 from oci.errors import CorruptStream, DiffIdMismatch, LimitExceeded
 from oci.spec.digest import Digest
 from oci.streams.background import Background
-from oci.streams.compression import Compression, decompress, detect
+from oci.streams.compression import Compression, decompress, sniff
 from oci.streams.verify import verified
 
 __all__ = ["LayerReader"]
@@ -62,7 +61,7 @@ class LayerReader(Iterator[bytes]):
     def _inflate(self, blob: Iterator[bytes]) -> Iterator[bytes]:
         """Second step: tar bytes, whatever the compression."""
         if self._compression is None:
-            self._compression, blob = _sniff(blob)
+            self._compression, blob = sniff(blob)
         try:
             yield from decompress(blob, self._compression)
         except CorruptStream:
@@ -129,13 +128,3 @@ class LayerReader(Iterator[bytes]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _sniff(blob: Iterator[bytes]) -> tuple[Compression, Iterator[bytes]]:
-    """Look at the first bytes of `blob`; give the compression, and all of `blob` again."""
-    first: list[bytes] = []
-    prefix = b""
-    while len(prefix) < 6 and (chunk := next(blob, None)) is not None:
-        first.append(chunk)
-        prefix += chunk[:6]
-    return detect(prefix), itertools.chain(first, blob)

@@ -44,7 +44,7 @@ from oci.spec.manifest import Manifest
 from oci.spec.platform import Platform
 from oci.spec.record import Record
 from oci.spec.reference import DEFAULT_TAG, RegistryRef, parse_name
-from oci.streams.compression import detect
+from oci.streams.compression import sniff
 from oci.transports.from_archive import ArchiveDestination
 from oci.transports.source import BlobsSource
 
@@ -204,7 +204,7 @@ class DockerArchiveSource(BlobsSource):
         if size is None:
             raise LayoutError(self._path, f"has no file {show(name)!r}, a layer in its {MANIFEST_FILE}")
         with self._files.open(name) as chunks:
-            compression = detect(next(chunks, b"")[:16])
+            compression, _ = sniff(chunks)
         if compression not in _COMPRESSIONS:
             raise LayoutError(self._path, f"layer {show(name)} is compressed with {compression}; decompress it first")
         # The diff_id is the digest of an uncompressed layer's bytes; whoever reads them checks that. For others the

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from oci.errors import CorruptStream, LimitExceeded, OciError, TarError
 from oci.layout.finding import Finding
 from oci.streams.background import background
-from oci.streams.compression import Compression, decompress, detect
+from oci.streams.compression import Compression, decompress, sniff
 
 if TYPE_CHECKING:
     import hashlib
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["BlobFacts", "Cancelled", "check_blob"]
 
 _UNPADDED = "the archive ends without padding and end blocks, as `umoci insert` writes; GNU tar and bsdtar complain"
-_PREFIX = 6  # bytes that tell every compression
 
 
 class Cancelled(Exception):  # noqa: N818 - not an error: somebody asked to stop
@@ -82,30 +81,15 @@ def check_blob(
     hasher = descriptor.digest.hasher()
     with blobs.open_raw(descriptor) as chunks:
         tap = _Tap(chunks, hasher, cancelled)
-        first = _prefix(tap)
-        facts.compression = detect(b"".join(first)[:_PREFIX])
+        facts.compression, blob = sniff(tap)
         if layer:
-            _walk(first, tap, facts, str(descriptor.digest), algorithms)
-        first.clear()
+            _walk(blob, facts, str(descriptor.digest), algorithms)
         tap.drain()
     facts.size, facts.encoded = tap.size, hasher.hexdigest()
     return facts
 
 
-def _prefix(tap: _Tap) -> list[bytes]:
-    """The first chunks, together long enough to tell the compression by."""
-    first: list[bytes] = []
-    while sum(map(len, first)) < _PREFIX and (chunk := next(tap, None)) is not None:
-        first.append(chunk)
-    return first
-
-
-def _joined(first: list[bytes], rest: Iterator[bytes]) -> Iterator[bytes]:
-    yield from first
-    yield from rest
-
-
-def _walk(first: list[bytes], tap: _Tap, facts: BlobFacts, digest: str, algorithms: Iterable[str]) -> None:
+def _walk(blob: Iterator[bytes], facts: BlobFacts, digest: str, algorithms: Iterable[str]) -> None:
     """Inflate the blob, hash the tar and check its entries, as far as all that goes."""
     from oci.spec.digest import Digest
     from oci.tar import TarReader
@@ -125,7 +109,7 @@ def _walk(first: list[bytes], tap: _Tap, facts: BlobFacts, digest: str, algorith
             yield chunk
 
     # The thread does all that releases the GIL; the walk through the headers, which doesn't, has one for itself.
-    with background(hashed(decompress(_joined(first, tap), facts.compression)), depth=4) as tar:
+    with background(hashed(decompress(blob, facts.compression)), depth=4) as tar:
         try:
             try:
                 check, reader = entries.check, TarReader(tar)

@@ -262,3 +262,17 @@ def test_a_name_that_is_no_reference_is_still_a_name(tmp_path: Path) -> None:
     with DockerArchiveSource(tmp_path / "d.tar", name="Not A Reference") as source:
         assert source.resolve() == next(source.entries()).replace(annotations={})
         assert list(source.referrers(source.resolve())) == []
+
+
+def test_a_compression_is_told_however_little_of_a_layer_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oci.layout.tar_files.KEPT_SIZE", 0)
+    layer = gzip.compress(LAYERS[0], mtime=0)
+    legacy(tmp_path / "plain.tar", (None, [layer]))
+    raw = (tmp_path / "plain.tar").read_bytes()
+    cut = raw.index(layer) + 1
+    (tmp_path / "d.tar").write_bytes(gzip.compress(raw[:cut]) + gzip.compress(raw[cut:]))
+    made = run(f"docker-archive:{tmp_path}/d.tar", f"oci:{tmp_path}/t:v1")
+    found = {str(d.digest): d.media_type for d in walk(Layout.open(tmp_path / "t").blobs, made)}
+    assert found[digest(layer)] == "application/vnd.oci.image.layer.v1.tar+gzip"
