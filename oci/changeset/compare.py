@@ -16,6 +16,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from oci.changeset.paths import order
 from oci.changeset.scan import Data, MTime, Owner, Scan
 from oci.errors import UnsafeEntry
 from oci.tar.entry import DIR, FILE, Entry
@@ -72,11 +73,6 @@ def compare(
     while gone is not None:
         yield _whiteout(gone), ()
         gone = next(whiteouts, None)
-
-
-def order(path: bytes) -> bytes:
-    """What sorts paths as a scan gives them: a directory's subtree before its next sibling."""
-    return path.replace(b"/", b"\0")
 
 
 def find_changes(old: Scan, new: Scan, *, trust_times: bool = False) -> Changes:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from oci.changeset.layer_tree import Inode, LayerTree, Node
 from oci.changeset.limits import Budget, Hops
 from oci.changeset.links import LayerSource
-from oci.changeset.paths import clean, join
+from oci.changeset.paths import clean, join, order
 from oci.errors import UnsafeEntry, show
 from oci.tar import DIR, SYMLINK, Entry
 
@@ -225,7 +225,7 @@ def _changes(lower: Node, own: Node) -> list[Change]:
                 found.append(Change(join(path, name), MODIFIED if old else ADDED, child.inode.entry, child.link))
             if child.children is not None:
                 stack.append((join(path, name), old, child, cut or name in whiteouts))
-    found.sort(key=lambda change: change.path.replace(b"/", b"\0"))
+    found.sort(key=lambda change: order(change.path))
     return found
 
 
