@@ -312,7 +312,7 @@ def _judged(job: BlobJob, facts: BlobFacts) -> Iterator[Finding]:
     if facts.compression is None:  # it could not be read
         yield from facts.findings
         return
-    also = f" (also used in {job.also} more places)" if job.also else ""
+    also = f" (also used in {job.also} more {'place' if job.also == 1 else 'places'})" if job.also else ""
     if facts.encoded != job.digest.encoded:
         message = altered(job.digest, Digest(job.digest.algorithm, facts.encoded))
         yield Finding.error("digest-mismatch", job.where, f"{message}{also}")
