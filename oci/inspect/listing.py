@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import TypedDict
 
 from oci.errors import OciError
-from oci.layout.blobs import BlobReader
+from oci.layout.blobs import BlobReader, is_at_hand
 from oci.layout.documents import read_config, read_document
 from oci.layout.refs import name_of
 from oci.layout.walk import is_document
@@ -81,7 +81,7 @@ class _Gathered:
     def stored(self, blob: Descriptor, blobs: BlobReader) -> None:
         """Count a blob whose content doesn't matter here."""
         self.sizes[blob.digest] = blob.size
-        if blob.data is None and not blobs.has(blob.digest):
+        if not is_at_hand(blobs, blob):
             self.whole = False
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "MemoryBlobs",
     "VerifyingReader",
     "WatchedBlobs",
+    "is_at_hand",
     "name_of",
     "open_content",
 ]
@@ -70,6 +71,11 @@ class VerifyingReader(ABC):
 
     def has(self, digest: Digest) -> bool:
         return self.size(digest) is not None
+
+
+def is_at_hand(blobs: BlobReader, descriptor: Descriptor) -> bool:
+    """Say whether a blob can be read: it is in the store, or embedded in its descriptor."""
+    return descriptor.data is not None or blobs.has(descriptor.digest)
 
 
 def open_content(blobs: BlobReader, descriptor: Descriptor) -> AbstractContextManager[Iterator[bytes]]:

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 from oci.errors import InvalidDigest, LayoutError, OciError
+from oci.layout.blobs import is_at_hand
 from oci.layout.directory import flocked
 from oci.layout.documents import MAX_DOCUMENT, read_bytes
 from oci.layout.layout import Layout
@@ -100,7 +101,7 @@ def reachable(layout: Layout) -> set[Digest]:
             for descriptor in walk(layout.blobs, entry, subjects=True):
                 found.add(descriptor.digest)
                 looked_at.add((descriptor.digest, descriptor.media_type))
-                if not _is_known(descriptor) and layout.blobs.has(descriptor.digest):
+                if not _is_known(descriptor) and is_at_hand(layout.blobs, descriptor):
                     pending += _looks_like_descriptors(layout, descriptor)
     except OciError as error:
         raise LayoutError(str(layout), f"nothing was removed, because a document can't be followed: {error}") from error

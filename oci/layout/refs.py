@@ -25,7 +25,7 @@ from oci.errors import (
     RefNotFound,
     show,
 )
-from oci.layout.blobs import BlobReader
+from oci.layout.blobs import BlobReader, is_at_hand
 from oci.layout.documents import read_config, read_index, read_manifest
 from oci.spec import media_types
 from oci.spec.annotations import CONTAINERD_NAME, REF_NAME, is_ref_name, is_tag
@@ -214,10 +214,10 @@ def narrow(descriptor: Descriptor, blobs: BlobReader, platform: Platform, *, whe
 
 
 def _configured_platform(descriptor: Descriptor, blobs: BlobReader) -> Platform | None:
-    if not media_types.is_manifest(descriptor.media_type) or not blobs.has(descriptor.digest):
+    if not media_types.is_manifest(descriptor.media_type) or not is_at_hand(blobs, descriptor):
         return None
     config = read_manifest(blobs, descriptor).model.config
-    if not media_types.is_config(config.media_type) or not blobs.has(config.digest):
+    if not media_types.is_config(config.media_type) or not is_at_hand(blobs, config):
         return None
     try:
         return read_config(blobs, config).model.platform

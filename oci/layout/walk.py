@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from oci.errors import LimitExceeded
-from oci.layout.blobs import BlobReader
+from oci.layout.blobs import BlobReader, is_at_hand
 from oci.layout.documents import read_document
 from oci.spec import media_types
 from oci.spec.descriptor import Descriptor
@@ -59,7 +59,7 @@ def walk(blobs: BlobReader, descriptor: Descriptor, *, subjects: bool = False) -
 
 
 def _below(blobs: BlobReader, descriptor: Descriptor, subjects: bool) -> Iterator[Descriptor]:
-    if not is_document(descriptor) or not (descriptor.data is not None or blobs.has(descriptor.digest)):
+    if not is_document(descriptor) or not is_at_hand(blobs, descriptor):
         return
     model = read_document(blobs, descriptor).model
     yield from children(model)

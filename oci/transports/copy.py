@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator, Sequence
 
 from oci.errors import BlobNotFound, DestinationError
-from oci.layout.blobs import name_of, open_content
+from oci.layout.blobs import is_at_hand, name_of, open_content
 from oci.layout.documents import read_bytes
 from oci.layout.walk import is_document, walk
 from oci.spec import media_types
@@ -66,7 +66,7 @@ def _plan(source: ImageSource, top: Descriptor, warn: Warn | None) -> tuple[list
     blobs: list[Descriptor] = []
     documents: list[Descriptor] = []
     for descriptor in walk(source, top):
-        stored = descriptor.data is not None or source.has(descriptor.digest)
+        stored = is_at_hand(source, descriptor)
         if is_document(descriptor) or descriptor is top:
             if stored or descriptor is top:
                 documents.append(descriptor)
@@ -122,6 +122,6 @@ class _BlobCopier:
 
 def _copy_blobs(source: ImageSource, destination: ImageDestination, blobs: Sequence[Descriptor], meter: Meter) -> None:
     for blob in blobs:  # found out before the first gigabyte, not after it
-        if blob.data is None and not source.has(blob.digest) and not destination.has(blob):
+        if not is_at_hand(source, blob) and not destination.has(blob):
             raise BlobNotFound(str(blob.digest), source.reference)
     _BlobCopier(source, destination, meter).all(blobs)

@@ -17,7 +17,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, cast
 
 from oci.errors import InvalidDocument
-from oci.layout.blobs import name_of, open_content
+from oci.layout.blobs import is_at_hand, name_of, open_content
 from oci.layout.documents import read_config, read_document
 from oci.spec import media_types
 from oci.spec.descriptor import Descriptor
@@ -98,7 +98,7 @@ class Recompression:
             return False
         if self._level is None and media_types.layer_compression(layer.media_type) == self._compression:
             return False
-        return layer.data is not None or self._source.has(layer.digest) or not layer.urls
+        return is_at_hand(self._source, layer) or not layer.urls
 
     def finish(self, documents: Sequence[Descriptor]) -> Descriptor:
         """Write layers and documents, children first; commit the last document, and give its descriptor."""

@@ -8,7 +8,7 @@ from typing import Self
 
 from oci.errors import OciError
 from oci.layout import refs
-from oci.layout.blobs import BlobReader
+from oci.layout.blobs import BlobReader, is_at_hand
 from oci.layout.documents import read_document
 from oci.layout.reader import LayoutReader
 from oci.layout.walk import is_document
@@ -115,7 +115,7 @@ def referrers_in(index: Index, blobs: BlobReader, subject: Digest) -> Iterator[D
     """Give the entries of an index whose document says that its `subject` is this one; unreadable ones are left out."""
     seen = set()
     for entry in index.manifests:
-        if entry.digest in seen or not is_document(entry) or not blobs.has(entry.digest):
+        if entry.digest in seen or not is_document(entry) or not is_at_hand(blobs, entry):
             continue
         seen.add(entry.digest)
         try:

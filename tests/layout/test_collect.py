@@ -21,6 +21,7 @@ from tests.support.images import (
     OCI_MANIFEST,
     Json,
     LayoutMaker,
+    descriptor,
     digest,
     encode,
     index,
@@ -145,6 +146,15 @@ def test_gc_follows_documents_of_tomorrow(maker: LayoutMaker) -> None:
     before = stored(layout)
     assert gc(layout).blobs == ()
     assert stored(layout) == before
+
+
+def test_gc_follows_a_document_of_tomorrow_that_is_embedded_in_its_descriptor(maker: LayoutMaker) -> None:
+    part = maker.put(b"part of an artifact manifest")
+    future = encode({"blobs": [{"mediaType": "text/x", "digest": part, "size": 28}]})
+    maker.tag("x", descriptor(future, "application/vnd.oci.artifact.manifest.v1+json", embed=True))
+    layout = Layout.open(maker.finish())
+    assert gc(layout).blobs == ()
+    assert stored(layout) == {part}
 
 
 @pytest.mark.parametrize("damage", [b"{", b"", b"not json at all"])

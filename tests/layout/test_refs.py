@@ -11,10 +11,16 @@ from oci.layout.layout import Layout
 from oci.spec import Descriptor, Digest, Platform
 from tests.support.images import (
     DOCKER_LIST,
+    OCI_CONFIG,
     OCI_INDEX,
+    OCI_MANIFEST,
     Json,
     LayoutMaker,
+    config,
+    descriptor,
+    encode,
     index,
+    manifest,
     tar_layer,
 )
 
@@ -181,6 +187,16 @@ def test_entries_without_a_platform_are_asked_for_their_config(maker: Maker) -> 
     assert str(layout.resolve("v1", platform=ARM64).digest) == arm64["digest"]
     with pytest.raises(NoMatchingPlatform, match="linux/amd64, linux/arm64"):
         layout.resolve("v1", platform=Platform("windows", "amd64"))
+
+
+def test_entries_without_a_platform_are_asked_for_a_config_that_is_embedded(maker: Maker) -> None:
+    made = encode(config([], architecture="arm64"))
+    described = descriptor(made, OCI_CONFIG, embed=True)
+    image = descriptor(encode(manifest(described, [])), OCI_MANIFEST, embed=True)
+    maker.tag("v1", maker.index_of(maker.one("a"), image))
+    assert str(maker.open().resolve("v1", platform=ARM64).digest) == image["digest"]
+    with pytest.raises(NoMatchingPlatform, match="linux/amd64, linux/arm64"):
+        maker.open().resolve("v1", platform=Platform("windows", "amd64"))
 
 
 def test_attestations_are_never_chosen(maker: Maker) -> None:
