@@ -18,6 +18,7 @@ from oci.spec import Descriptor, Platform
 from oci.transports.copy import copy
 from oci.transports.names import open_destination, open_source
 from tests.support.images import DOCKER_MANIFEST, OCI_INDEX, LayoutMaker, index, tar_layer
+from tests.support.peers import need_mountable_root
 
 
 def needs(*tools: str) -> pytest.MarkDecorator:
@@ -168,6 +169,7 @@ def test_we_work_in_umocis_layout(tmp_path: Path, source: Path) -> None:
 @needs("podman")
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root for podman's vfs storage")
 def test_podman_loads_what_we_write_and_we_read_what_it_saves(source: Path, tmp_path: Path) -> None:
+    need_mountable_root("podman")
     short = tempfile.mkdtemp(prefix="pm")  # podman takes no run directory with a longer name than 50 characters
     podman = ["podman", "--root", f"{short}/root", "--runroot", f"{short}/run", "--storage-driver", "vfs"]
     run(f"oci:{source}:v1", f"docker-archive:{tmp_path}/d.tar:localhost/box:v1")
