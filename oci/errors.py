@@ -24,6 +24,12 @@
     ├── DestinationError         a destination that exists, is not empty, or can't be written
     ├── LimitExceeded            more bytes, entries or levels than a stated limit
     ├── SourceError              a file or directory to be read that can't be, or that changes meanwhile
+    ├── ConfigurationError       a file of settings (registries.conf, auth.json, certificates) that can't be used
+    ├── RegistryError            a registry: `url` says which and where
+    │   ├── ConnectionFailed     no connection, no trust (TLS), cut off, or no progress in time
+    │   ├── AuthenticationFailed it wants other credentials than it was given, or none will do
+    │   ├── RegistryRefused      an answer of the spec's errors: `status`, `codes`, its message
+    │   └── ProtocolViolation    an answer that breaks the distribution spec or HTTP
     └── UnpackError              the file system refused what a layer asks for
 
 Errors keep their facts as attributes; the sentence for people is made here and nowhere else.
@@ -35,7 +41,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 __all__ = [
+    "AuthenticationFailed",
     "BlobNotFound",
+    "ConfigurationError",
+    "ConnectionFailed",
     "CorruptStream",
     "DestinationError",
     "DiffIdMismatch",
@@ -50,7 +59,10 @@ __all__ = [
     "NoMatchingPlatform",
     "NotFound",
     "OciError",
+    "ProtocolViolation",
     "RefNotFound",
+    "RegistryError",
+    "RegistryRefused",
     "SizeMismatch",
     "SourceError",
     "TarError",
@@ -257,6 +269,50 @@ class SourceError(OciError):
     def __init__(self, path: bytes | str, reason: str) -> None:
         self.path, self.reason = path, reason
         super().__init__(f"{show(path)}: {reason}")
+
+
+class ConfigurationError(OciError):
+    """A file of settings that can't be read, used or written; `where` is the file, with a line or key where known."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        self.where, self.reason = where, reason
+        super().__init__(f"{show(where)}: {reason}")
+
+
+class RegistryError(OciError):
+    """Something went wrong between us and a registry; `url` is what was asked, without its query (it may be secret)."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        self.url, self.reason = url.partition("?")[0], reason
+        super().__init__(f"{show(self.url)}: {reason}")
+
+
+class ConnectionFailed(RegistryError):
+    """No connection, no trust (TLS), a connection that was cut, or one without progress; `again` if it may pass."""
+
+    def __init__(self, url: str, reason: str, *, again: bool = True) -> None:
+        self.again = again
+        super().__init__(url, reason)
+
+
+class AuthenticationFailed(RegistryError):
+    """The registry wants credentials, or others than it was given; `status` is 401 or 403."""
+
+    def __init__(self, url: str, reason: str, *, status: int = 401) -> None:
+        self.status = status
+        super().__init__(url, reason)
+
+
+class RegistryRefused(RegistryError):
+    """An error answer: `status` of HTTP, `codes` of the spec's errors (spec.md#error-codes), the registry's words."""
+
+    def __init__(self, url: str, reason: str, *, status: int, codes: Sequence[str] = ()) -> None:
+        self.status, self.codes = status, tuple(codes)
+        super().__init__(url, reason)
+
+
+class ProtocolViolation(RegistryError):
+    """An answer that the distribution spec or HTTP does not allow, or that is not taken for safety's sake."""
 
 
 class UnpackError(OciError):

@@ -27,7 +27,10 @@ LEVELS = {
     "unpack": 6,
     "inspect": 6,
     "verification": 6,
+    "registry": 6,
+    "serving": 6,
     "transports": 7,
+    "artifact": 8,
     "cli": 9,
 }
 
@@ -37,6 +40,7 @@ DOORS = {
     "isal": ("oci.streams.compression*",),
     "jsonschema": ("oci.layout.schema",),
     "referencing": ("oci.layout.schema",),
+    "urllib3": ("oci.registry.http",),
     "typer": ("oci.cli", "oci.cli.*"),
     "rich": ("oci.cli", "oci.cli.*"),
 }
