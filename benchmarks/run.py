@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from benchmarks import registry
 from benchmarks.images import debian_image, layer_paths, synthetic_image
 from benchmarks.timing import Command, Pairing, pair, run_once, shell
 
@@ -130,6 +131,72 @@ def growth(bench: Bench) -> Iterator[Row]:
     bench.clean()
 
 
+def registry_large(bench: Bench) -> Iterator[Row]:
+    """200 MB in five layers: pushed, pulled, pulled again, unpacked without being kept."""
+    layout = registry.large_image(bench.work)
+    with registry.running(bench.work) as server:
+        image = f"docker://{server.host}/bench/large:latest"
+
+        def emptied() -> None:
+            bench.clean()
+            server.empty()
+
+        ours, theirs = (
+            [OCIKIT, "copy", "-q", f"oci:{layout}:latest", image],
+            [*registry.SKOPEO, f"oci:{layout}:latest", image],
+        )
+        pushed = pair(ours, theirs, rounds=bench.rounds, before=emptied)
+        yield row("push 200 MB, 5 layers", "`skopeo copy`", "≤ 1.1", pushed)
+        to_layout = f"oci:{bench.out}:latest"
+        ours, theirs = [OCIKIT, "copy", "-q", image, to_layout], [*registry.SKOPEO, image, to_layout]
+        pulled = bench.against(ours, theirs)
+        yield row("pull 200 MB, 5 layers", "`skopeo copy`", "≤ 1.1, ≤ 100 MiB", pulled)
+        run_once(ours)
+        once = statistics.median(run.wall for run in pulled.theirs)
+        again = [run_once(ours) for _ in range(bench.rounds * 2)]
+        median = statistics.median(run.wall for run in again)
+        yield (
+            "pull again, all blobs there",
+            "the first `skopeo copy`",
+            "≤ 0.5",
+            f"**{median / once:.2f} ×**",
+            f"{median:.2f} s / {once:.2f} s, peak {max(run.peak_mib for run in again):.0f} MiB",
+        )
+        bench.clean()
+        ours, theirs = ([OCIKIT, "unpack", "-q", where, str(bench.out)] for where in (image, f"oci:{layout}:latest"))
+        yield row("unpack from the registry", "`ocikit unpack` from disk", "≤ 1.15", bench.against(ours, theirs))
+
+
+def registry_real(bench: Bench) -> Iterator[Row]:
+    """The real image, unpacked straight from the registry and from disk."""
+    layout = debian_image(bench.work, bench.cache)
+    with registry.running(bench.work) as server:
+        image = f"docker://{server.host}/bench/debian:latest"
+        run_once([*registry.SKOPEO, f"oci:{layout}:latest", image])
+        ours, theirs = ([OCIKIT, "unpack", "-q", where, str(bench.out)] for where in (image, f"oci:{layout}:latest"))
+        job = "unpack Debian from the registry"
+        yield row(job, "`ocikit unpack` from disk", "≤ 1.15", bench.against(ours, theirs))
+
+
+def registry_small(bench: Bench) -> Iterator[Row]:
+    """1,000 layers of a kilobyte: what a request costs."""
+    layout = registry.many_layers(bench.work)
+    with registry.running(bench.work) as server:
+        image = f"docker://{server.host}/bench/many:latest"
+
+        def emptied() -> None:
+            bench.clean()
+            server.empty()
+
+        source, out = f"oci:{layout}:latest", f"oci:{bench.out}:latest"
+        ours, theirs = [OCIKIT, "copy", "-q", source, image], [*registry.SKOPEO, source, image]
+        yield row(
+            "push 1,000 small blobs", "`skopeo copy`", "≤ 1", pair(ours, theirs, rounds=bench.rounds, before=emptied)
+        )
+        ours, theirs = [OCIKIT, "copy", "-q", image, out], [*registry.SKOPEO, image, out]
+        yield row("pull 1,000 small blobs", "`skopeo copy`", "≤ 1", bench.against(ours, theirs))
+
+
 JOBS: tuple[Callable[[Bench], Iterator[Row]], ...] = (
     unpack_tar,
     unpack_umoci,
@@ -138,6 +205,9 @@ JOBS: tuple[Callable[[Bench], Iterator[Row]], ...] = (
     verify,
     start_up,
     growth,
+    registry_large,
+    registry_real,
+    registry_small,
 )
 
 
