@@ -150,7 +150,7 @@ class TokenService:
                 return
         word = self.token(account, scopes, stale=self._next_is_stale())
         names = ("token", "access_token") if self.name == "both" else (self.name,)
-        self._answer(request, 200, {n: word for n in names} | {"expires_in": self.lives}, scopes, account)
+        self._answer(request, 200, dict.fromkeys(names, word) | {"expires_in": self.lives}, scopes, account)
 
     def _post(self, request: BaseHTTPRequestHandler) -> None:
         body = request.rfile.read(int(request.headers.get("Content-Length", "0")))
