@@ -59,6 +59,10 @@ class Cutter:
         """Let nothing through any more on a connection, and keep it open."""
         self._give(_Order("down", after, times, stall=True))
 
+    def stall_up(self, *, after: int, times: int = 1) -> None:
+        """The same once so many bytes went to the server."""
+        self._give(_Order("up", after, times, stall=True))
+
     def refuse(self, refusing: bool = True) -> None:
         """Close new connections at once, as while a server restarts."""
         self._refusing = refusing
