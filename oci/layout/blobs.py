@@ -25,6 +25,7 @@ __all__ = [
     "BlobStore",
     "BlobWriter",
     "ChainBlobs",
+    "Content",
     "Counted",
     "MemoryBlobs",
     "VerifyingReader",
@@ -33,6 +34,11 @@ __all__ = [
     "name_of",
     "open_content",
 ]
+
+
+# A blob's bytes for somebody who may need them more than once (an upload that is cut off): each call opens them anew,
+# from their beginning. Whether they are verified is for who hands it out to say.
+Content = Callable[[], AbstractContextManager[Iterator[bytes]]]
 
 
 class BlobReader(Protocol):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["Meter", "Progress"]
+__all__ = ["Meter", "Progress", "Share"]
 
 # Called with the bytes done, the bytes in all (None where nobody can know), and what the last ones belong to, such as
 # `layer sha256:…`. Of each such thing the first is heard when it is begun.
@@ -32,7 +32,30 @@ class Meter:
 
     def counted(self, chunks: Iterable[bytes], what: str) -> Iterator[bytes]:
         """The chunks, each counted when the next one is asked for."""
-        self.add(0, what)
+        return self.share(what).counted(chunks)
+
+    def share(self, what: str) -> Share:
+        """What one thing adds, where it may have to be read more than once."""
+        return Share(self, what)
+
+
+class Share:
+    """One thing's part of a Meter: however often its bytes are read, each is counted once. For one thread at a time."""
+
+    def __init__(self, meter: Meter, what: str) -> None:
+        self._meter, self._what, self._reached = meter, what, 0
+
+    def counted(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """The chunks from the thing's first byte on; what an earlier reading reached is not counted again."""
+        self._meter.add(0, self._what)
+        position = 0
         for chunk in chunks:
             yield chunk
-            self.add(len(chunk), what)
+            position += len(chunk)
+            self.complete(position)
+
+    def complete(self, size: int) -> None:
+        """Count everything up to `size` bytes as dealt with."""
+        if size > self._reached:
+            self._meter.add(size - self._reached, self._what)
+            self._reached = size

@@ -7,11 +7,11 @@ what was visible before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol, Self
 
-from oci.layout.blobs import BlobReader, BlobWriter
+from oci.layout.blobs import BlobReader, BlobWriter, Content
 from oci.spec.descriptor import Descriptor
 from oci.spec.platform import Platform
 from oci.streams.progress import Progress
@@ -22,7 +22,9 @@ Warn = Callable[[str], object]  # one line for people
 
 
 class ImageSource(BlobReader, Protocol):
-    """One reference opened for reading."""
+    """One reference opened for reading; `parallel` is how many blobs are worth reading at once."""
+
+    parallel: int
 
     @property
     def reference(self) -> str:
@@ -47,7 +49,8 @@ class ImageSource(BlobReader, Protocol):
 class ImageDestination(Protocol):
     """One reference opened for writing.
 
-    `parallel` is how many blobs may be written at once; `stores_index` is False where only single images fit.
+    `parallel` is how many blobs are worth writing at once; 1 says that they have to come one by one, whatever the
+    source would gain. `stores_index` is False where only single images fit.
     """
 
     parallel: int
@@ -62,8 +65,12 @@ class ImageDestination(Protocol):
         """Say whether this blob or document is there; if so it stays there at least until `commit`."""
         ...
 
-    def put_blob(self, descriptor: Descriptor, chunks: Iterable[bytes]) -> None:
-        """Store a blob; it is verified while it is written, so `chunks` need not be."""
+    def adopt(self, descriptor: Descriptor, source: ImageSource) -> bool:
+        """Have the blob from where the source keeps it, without its bytes passing through here; False: not possible."""
+        ...
+
+    def put_blob(self, descriptor: Descriptor, content: Content) -> None:
+        """Store a blob; it is verified while it is written, so what `content` opens need not be."""
         ...
 
     def writer(self) -> AbstractContextManager[BlobWriter]:

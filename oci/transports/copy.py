@@ -1,8 +1,9 @@
 """Copying an image, or a whole index, from a source to a destination.
 
 Rules: blobs before the documents that name them, children before parents, the topmost document last, and only then its
-name. What is there already is not written again. Every byte is verified while it is written. Documents are copied as
-they are stored, byte for byte, unless layers are compressed anew (see `recompress`).
+name. What is there already is not written again, and what the destination can have from where a source keeps it is not
+carried through here. Every byte is verified while it is written. Documents are copied as they are stored, byte for
+byte, unless layers are compressed anew (see `recompress`).
 
 A blob that the source lacks is left out where the spec allows it: a layer with `urls` (to be fetched from elsewhere),
 and an image of an index that is not stored (a sparse index), which is said through `warn`.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from oci.errors import BlobNotFound, DestinationError
 from oci.layout.blobs import is_at_hand, name_of, open_content
@@ -20,7 +22,7 @@ from oci.layout.walk import is_document, walk
 from oci.spec import media_types
 from oci.spec.descriptor import Descriptor
 from oci.spec.platform import Platform
-from oci.streams.progress import Meter
+from oci.streams.progress import Meter, Share
 from oci.transports.base import ImageDestination, ImageSource, Progress, Warn
 
 __all__ = ["copy"]
@@ -33,13 +35,15 @@ def copy(
     platform: Platform | None = None,
     all_platforms: bool = False,
     compression: tuple[str, int | None] | None = None,
+    kin: Sequence[ImageSource] = (),
     progress: Progress | None = None,
     warn: Warn | None = None,
 ) -> Descriptor:
     """Copy what the source names; give the descriptor of what the destination's name now stands for.
 
     An index is narrowed to the image for `platform`; without one it is copied whole, as with `all_platforms`.
-    `compression` is ("none" or "gzip" or "zstd", level); with level None, layers that are compressed so are kept.
+    `compression` is ("none" or "gzip" or "zstd", level); with level None, layers that are compressed so are kept. `kin`
+    are other sources that may keep some of the blobs, for a destination that can adopt them from there.
     """
     top = source.resolve(None if all_platforms else platform)
     if media_types.is_index(top.media_type) and not destination.stores_index:
@@ -51,9 +55,9 @@ def copy(
 
         job = Recompression(source, destination, *compression, meter=meter)
         blobs = job.begin(blobs, documents)
-        _copy_blobs(source, destination, blobs, meter)
+        _copy_blobs(source, destination, blobs, meter, kin)
         return job.finish(documents)
-    _copy_blobs(source, destination, blobs, meter)
+    _copy_blobs(source, destination, blobs, meter, kin)
     for document in documents[:-1]:
         if not destination.has(document):
             destination.put_document(read_bytes(source, document), document)
@@ -82,17 +86,27 @@ class _Stopped(Exception):  # noqa: N818 - no error: another blob's copy failed
 
 
 class _BlobCopier:
-    def __init__(self, source: ImageSource, destination: ImageDestination, meter: Meter) -> None:
+    def __init__(
+        self, source: ImageSource, destination: ImageDestination, meter: Meter, kin: Sequence[ImageSource]
+    ) -> None:
         self._source, self._destination, self._meter = source, destination, meter
+        self._keepers = (source, *kin)
         self._stop = threading.Event()
 
     def one(self, blob: Descriptor) -> None:
-        if self._destination.has(blob):
-            self._meter.add(blob.size, name_of(blob))
-            return
+        share = self._meter.share(name_of(blob))
+        # Adopting comes first: it is one question to a registry, and its answer tells as much as `has` would.
+        if not any(self._destination.adopt(blob, keeper) for keeper in self._keepers) and not self._destination.has(
+            blob
+        ):
+            self._destination.put_blob(blob, lambda: self._content(blob, share))
+        share.complete(blob.size)
+
+    @contextmanager
+    def _content(self, blob: Descriptor, share: Share) -> Iterator[Iterator[bytes]]:
         # Not verified here: the destination does it while it writes, and hashing twice would halve the speed.
         with open_content(self._source, blob) as chunks:
-            self._destination.put_blob(blob, self._meter.counted(self._stoppable(chunks), name_of(blob)))
+            yield share.counted(self._stoppable(chunks))
 
     def _stoppable(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         for chunk in chunks:
@@ -101,7 +115,8 @@ class _BlobCopier:
             yield chunk
 
     def all(self, blobs: Sequence[Descriptor]) -> None:
-        workers = min(self._destination.parallel, len(blobs))
+        here, there = self._source.parallel, self._destination.parallel
+        workers = min(1 if there == 1 else max(here, there), len(blobs))
         if workers <= 1:
             for blob in blobs:
                 self.one(blob)
@@ -120,8 +135,14 @@ class _BlobCopier:
             raise errors[0]
 
 
-def _copy_blobs(source: ImageSource, destination: ImageDestination, blobs: Sequence[Descriptor], meter: Meter) -> None:
+def _copy_blobs(
+    source: ImageSource,
+    destination: ImageDestination,
+    blobs: Sequence[Descriptor],
+    meter: Meter,
+    kin: Sequence[ImageSource],
+) -> None:
     for blob in blobs:  # found out before the first gigabyte, not after it
         if not is_at_hand(source, blob) and not destination.has(blob):
             raise BlobNotFound(str(blob.digest), source.reference)
-    _BlobCopier(source, destination, meter).all(blobs)
+    _BlobCopier(source, destination, meter, kin).all(blobs)

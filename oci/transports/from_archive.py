@@ -9,7 +9,7 @@ held without one) is replaced. Two writers of one archive at the same time: the 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Self
 
@@ -17,12 +17,13 @@ from oci.errors import DestinationError, LayoutError
 from oci.layout import refs
 from oci.layout.archive import Archive
 from oci.layout.archive_writer import ArchiveWriter
-from oci.layout.blobs import BlobWriter
+from oci.layout.blobs import BlobWriter, Content
 from oci.layout.reader import empty_index
 from oci.layout.walk import walk
 from oci.spec.descriptor import Descriptor
 from oci.spec.document import Document
 from oci.spec.index import Index
+from oci.transports.base import ImageSource
 from oci.transports.source import ReaderSource
 
 __all__ = ["ArchiveDestination", "ArchiveSource"]
@@ -62,8 +63,12 @@ class ArchiveDestination:
     def has(self, descriptor: Descriptor) -> bool:
         return self._writer.has(descriptor.digest, descriptor.size)
 
-    def put_blob(self, descriptor: Descriptor, chunks: Iterable[bytes]) -> None:
-        self._writer.put(chunks, descriptor)
+    def adopt(self, descriptor: Descriptor, source: ImageSource) -> bool:
+        return False
+
+    def put_blob(self, descriptor: Descriptor, content: Content) -> None:
+        with content() as chunks:
+            self._writer.put(chunks, descriptor)
 
     def writer(self) -> AbstractContextManager[BlobWriter]:
         return self._writer.writer()

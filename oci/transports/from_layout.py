@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import Self
 
 from oci.layout import refs
-from oci.layout.blobs import BlobWriter
+from oci.layout.blobs import BlobWriter, Content
 from oci.layout.layout import Layout
 from oci.spec.descriptor import Descriptor
+from oci.transports.base import ImageSource
 from oci.transports.source import ReaderSource
 
 __all__ = ["LayoutDestination", "LayoutSource"]
@@ -45,8 +45,12 @@ class LayoutDestination:
     def has(self, descriptor: Descriptor) -> bool:
         return self.layout.blobs.keep(descriptor.digest, descriptor.size)
 
-    def put_blob(self, descriptor: Descriptor, chunks: Iterable[bytes]) -> None:
-        self.layout.blobs.put(chunks, expected=descriptor)
+    def adopt(self, descriptor: Descriptor, source: ImageSource) -> bool:
+        return False
+
+    def put_blob(self, descriptor: Descriptor, content: Content) -> None:
+        with content() as chunks:
+            self.layout.blobs.put(chunks, expected=descriptor)
 
     def writer(self) -> BlobWriter:
         return self.layout.blobs.writer()

@@ -24,6 +24,8 @@ __all__ = ["BlobsSource", "IndexSource", "ReaderSource", "referrers_in"]
 class BlobsSource:
     """The part of an ImageSource that hands out the blobs of a store."""
 
+    parallel = 1  # reading a file is not waiting; where the other end waits, that end says so
+
     def __init__(self, blobs: BlobReader) -> None:
         self.blobs = blobs
 

@@ -168,12 +168,12 @@ def test_a_warning_stands_above_the_bar(impatient: None, monkeypatch: pytest.Mon
 SLOW = """
 import sys, time
 from oci.streams import progress
-counted = progress.Meter.counted
-def slowly(self, chunks, what):
-    for chunk in counted(self, chunks, what):
+counted = progress.Share.counted
+def slowly(self, chunks):
+    for chunk in counted(self, chunks):
         time.sleep(1.5)
         yield chunk
-progress.Meter.counted = slowly
+progress.Share.counted = slowly
 from oci.cli.entry import main
 sys.exit(main(sys.argv[1:]))
 """
