@@ -176,6 +176,11 @@ def parse_name(name: str, text: str | None = None) -> RegistryRef:
     return RegistryRef(host, repository, tag if colon else (None if digest else DEFAULT_TAG), digest)
 
 
+def is_repository(name: str) -> bool:
+    """Whether this is a repository's name by the grammar of distribution-spec v1.1.1 spec.md#pulling-manifests."""
+    return len(name) <= MAX_REPOSITORY and re.fullmatch(_REPOSITORY, name) is not None
+
+
 def _check_repository(text: str, host: str, repository: str) -> None:
     if not repository:
         raise InvalidReference(text, "the repository's name is missing")

@@ -1,0 +1,230 @@
+"""One repository of a registry: the verbs of pulling and of taking away (distribution-spec v1.1.1 spec.md#pull).
+
+Everything that stands in a URL was checked before: names and tags by the spec's grammar, digests are Digests. How a
+request gets there (https, tokens, redirects, repetition) is the client's business, see client.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from oci.registry.client import Client
+from oci.registry.http import Response
+from oci.registry.responses import error_of, parse_errors
+from oci.registry.scope import Scope
+
+from oci.errors import (
+    BlobNotFound,
+    InvalidReference,
+    NotFound,
+    ProtocolViolation,
+    RefNotFound,
+    RegistryRefused,
+)
+from oci.registry import listing, referrers
+from oci.registry.download import Download
+from oci.registry.manifests import ACCEPT, Fetched, fetched, media_type_of, refuse_encoding, stated_digest
+from oci.spec.annotations import is_tag
+from oci.spec.descriptor import Descriptor
+from oci.spec.digest import Digest
+from oci.spec.reference import is_repository
+from oci.spec.wire import MAX_MANIFEST
+
+__all__ = ["Fetched", "Repository"]
+
+MAX_ERROR = 64 << 10  # bytes of an error answer that are read: some sentences of JSON
+
+_LENGTH = re.compile(r"\d{1,19}", re.ASCII)
+
+
+class Repository:
+    """A repository by name behind a client; `str()` is "host/name". Thread-safe as its client is."""
+
+    def __init__(self, client: Client, name: str) -> None:
+        if not is_repository(name):
+            raise InvalidReference(name, "not a repository's name (distribution-spec: lower case, single separators)")
+        self.client, self.name = client, name
+        self.pull = (Scope(name, ("pull",)),)
+
+    @property
+    def host(self) -> str:
+        return self.client.host
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.name}"
+
+    def __repr__(self) -> str:
+        return f"Repository({self})"
+
+    # Manifests
+
+    def manifest(self, reference: str | Digest, *, limit: int = MAX_MANIFEST) -> Fetched:
+        """Get a manifest or index by tag or digest; its digest is computed and checked.
+
+        Raises RefNotFound, DigestMismatch, LimitExceeded, InvalidDocument (Docker's schema 1), RegistryError.
+        """
+        what = self.called(reference)
+        with self._manifest("GET", reference) as response:
+            if response.status == 404:
+                response.discard()
+                raise self._no_manifest(reference)
+            refuse_encoding(response, what)
+            raw = response.read(limit, what)
+        return fetched(response, raw, reference if isinstance(reference, Digest) else None, what=what)
+
+    def head_manifest(self, reference: str | Digest) -> Descriptor | None:
+        """Ask what a tag or digest stands for, without its bytes; None where there is nothing.
+
+        Nothing of the answer is verified: it has no bytes. A registry that leaves out what is needed is asked by GET.
+        """
+        with self._manifest("HEAD", reference) as response:
+            if response.status == 404:
+                return None
+            what = self.called(reference)
+            digest = stated_digest(response, what)
+            length = content_length(response)
+            if digest is not None and length is not None and length <= MAX_MANIFEST:
+                media_type = media_type_of(response, b"{}", what=what)
+                if isinstance(reference, Digest) and digest != reference:
+                    if digest.algorithm == reference.algorithm:
+                        raise ProtocolViolation(response.url, f"asked for {reference}, it says that it has {digest}")
+                    digest = reference
+                return Descriptor(media_type=media_type, digest=digest, size=length)
+        try:
+            got = self.manifest(reference)
+        except RefNotFound:
+            return None
+        return Descriptor(media_type=got.media_type, digest=got.digest, size=len(got.raw))
+
+    def _manifest(self, method: str, reference: str | Digest) -> Response:
+        return self.client.request(
+            method,
+            self.manifest_path(reference),
+            scopes=self.pull,
+            headers={"Accept": ACCEPT},
+            expect=(200, 404),
+            what=self.called(reference),
+        )
+
+    def manifest_path(self, reference: str | Digest) -> str:
+        """The path of a manifest; InvalidReference for what is no tag."""
+        if not isinstance(reference, Digest) and not is_tag(reference):
+            raise InvalidReference(
+                reference, "a tag is 1 to 128 letters, digits, '_', '.' and '-', not beginning with '.' or '-'"
+            )
+        return f"/v2/{self.name}/manifests/{reference}"
+
+    def called(self, reference: str | Digest) -> str:
+        """A manifest in messages: "manifest host/name:tag"."""
+        return f"manifest {self}{'@' if isinstance(reference, Digest) else ':'}{reference}"
+
+    def _no_manifest(self, reference: str | Digest) -> RefNotFound:
+        return RefNotFound(str(reference), str(self), None)
+
+    # Blobs
+
+    def blob_path(self, digest: Digest) -> str:
+        return f"/v2/{self.name}/blobs/{digest}"
+
+    def blob_url(self, digest: Digest) -> str:
+        """A blob in messages."""
+        return f"{self.client.origin}{self.blob_path(digest)}"
+
+    def get_blob(self, digest: Digest, headers: Mapping[str, str]) -> Response:
+        """One GET of a blob, with the headers of a range; 200, 206, 404 and 416 come back."""
+        return self.client.request(
+            "GET",
+            self.blob_path(digest),
+            scopes=self.pull,
+            headers=headers,
+            expect=(200, 206, 404, 416) if "Range" in headers else (200, 404),
+            what=f"blob {digest}",
+        )
+
+    def blob_size(self, digest: Digest) -> int | None:
+        """Ask for a blob's length in bytes; None where there is no such blob."""
+        with self.client.request(
+            "HEAD", self.blob_path(digest), scopes=self.pull, expect=(200, 404), what=f"blob {digest}"
+        ) as response:
+            if response.status == 404:
+                return None
+            length = content_length(response)
+        if length is None:  # not every proxy lets it through for HEAD
+            with self.get_blob(digest, {}) as response:
+                if response.status == 404:
+                    return None
+                length = content_length(response)
+        if length is None:
+            raise ProtocolViolation(self.blob_url(digest), "the registry doesn't say how long the blob is")
+        return length
+
+    @contextmanager
+    def open_blob(self, descriptor: Descriptor) -> Iterator[Iterator[bytes]]:
+        """Give a blob's bytes, not verified, cut connections taken up again (see download.py). BlobNotFound at once.
+
+        Leaving before the end closes the connection without reading on.
+        """
+        download = Download((self,), descriptor)
+        try:
+            yield download
+        finally:
+            download.close()
+
+    # Lists
+
+    def tags(self) -> Iterator[str]:
+        """Give the tags, page after page. RefNotFound where there is no such repository."""
+        return listing.tags(self)
+
+    def referrers(self, digest: Digest, *, artifact_type: str | None = None) -> Iterator[Descriptor]:
+        """Give the manifests whose subject is `digest`, by the API or else by the referrers tag."""
+        return referrers.referrers(self, digest, artifact_type=artifact_type)
+
+    # Taking away
+
+    def delete_manifest(self, reference: str | Digest) -> None:
+        """Delete a manifest by digest (with all its tags), or a tag alone (spec.md#deleting-manifests, #deleting-tags).
+
+        Raises RefNotFound, RegistryRefused where the registry doesn't do that.
+        """
+        tag = not isinstance(reference, Digest)
+        advice = (
+            "deleting a tag is not possible in this registry; delete the image by its digest, with all its tags"
+            if tag
+            else "deleting is not possible in this registry; its operator may allow it"
+        )
+        self._delete(self.manifest_path(reference), self.called(reference), self._no_manifest(reference), advice)
+
+    def delete_blob(self, digest: Digest) -> None:
+        """Delete a blob (spec.md#deleting-blobs). Raises BlobNotFound, RegistryRefused where the registry doesn't."""
+        advice = "deleting blobs is not possible in this registry; it may collect them by itself"
+        self._delete(self.blob_path(digest), f"blob {digest}", BlobNotFound(str(digest), str(self)), advice)
+
+    def _delete(self, path: str, what: str, missing: NotFound, advice: str) -> None:
+        with self.client.request(
+            "DELETE",
+            path,
+            scopes=(Scope(self.name, ("delete", "pull")),),
+            expect=(200, 202, 204, 400, 404, 405),
+            what=what,
+        ) as response:
+            if response.status == 404:
+                response.discard()
+                raise missing
+            if response.status < 300:
+                response.discard()
+                return
+            # Disabled is 405 or 400 with UNSUPPORTED; other words of a 400 are about the request.
+            raw = response.read(MAX_ERROR, what)
+            codes = tuple(code for code, _ in parse_errors(raw))
+            if response.status == 405 or "UNSUPPORTED" in codes:
+                raise RegistryRefused(response.url, f"{what}: {advice}", status=response.status, codes=codes)
+            raise error_of(response, raw, what=what)
+
+
+def content_length(response: Response) -> int | None:
+    """The Content-Length, None where there is none that is a number."""
+    text = (response.headers.get("Content-Length") or "").strip()
+    return int(text) if _LENGTH.fullmatch(text) else None
