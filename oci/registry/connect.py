@@ -26,9 +26,9 @@ DOCKER_HUB = "registry-1.docker.io"
 class Connected(list[Repository]):
     """Repositories in the order to ask them, and the connections behind them: a context manager, or `close`."""
 
-    def __init__(self, repositories: Iterable[Repository], held: ExitStack) -> None:
+    def __init__(self, repositories: Iterable[Repository], http: Http, held: ExitStack) -> None:
         super().__init__(repositories)
-        self._held = held
+        self.http, self._held = http, held
 
     def close(self) -> None:
         self._held.close()
@@ -74,7 +74,7 @@ def _connected(endpoints: tuple[Endpoint, ...], settings: Settings) -> Connected
             if key not in clients:
                 clients[key] = stack.enter_context(Client(key[0], settings, insecure=endpoint.insecure, http=http))
             found.append(Repository(clients[key], endpoint.repository))
-        return Connected(found, stack.pop_all())
+        return Connected(found, http, stack.pop_all())
 
 
 def _api_host(location: str) -> str:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from oci.errors import (
     AuthenticationFailed,
@@ -35,10 +35,10 @@ from oci.spec.descriptor import Descriptor
 
 if TYPE_CHECKING:
     from oci.registry.http import Response
+    from oci.registry.settings import Settings
+    from oci.spec.digest import Digest
 
-    from oci.registry.repository import Repository
-
-__all__ = ["Download"]
+__all__ = ["Download", "Place"]
 
 MIN_PROGRESS = 1 << 20  # bytes by which a connection must get on to count as one that works; the rest of a small blob
 MAX_PAUSE = 10.0  # seconds between two attempts
@@ -48,6 +48,25 @@ _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.ASC
 _LENGTH = re.compile(r"\d{1,19}", re.ASCII)
 
 
+class Place(Protocol):
+    """Somewhere a blob can be asked for: a repository, or an address that a descriptor gives."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    def is_own(self, url: str) -> bool:
+        """Whether a URL is the place's own, none that it sent us to."""
+        ...
+
+    def blob_url(self, digest: Digest) -> str:
+        """What is asked, for messages."""
+        ...
+
+    def get_blob(self, digest: Digest, headers: Mapping[str, str]) -> Response:
+        """Send one GET; 200, 404, and with a Range header 206 and 416 come back."""
+        ...
+
+
 class Download(Iterator[bytes]):
     """One blob on its way in, from the first of `places` that has it, from the others when that one fails.
 
@@ -55,7 +74,7 @@ class Download(Iterator[bytes]):
     `abort` does so from another thread, while this one waits for bytes.
     """
 
-    def __init__(self, places: Sequence[Repository], descriptor: Descriptor) -> None:
+    def __init__(self, places: Sequence[Place], descriptor: Descriptor) -> None:
         self._places = list(places)
         self._descriptor, self._size = descriptor, descriptor.size
         self._had = 0  # bytes given on
@@ -148,7 +167,7 @@ class Download(Iterator[bytes]):
         progress = self._had - self._mark
         if progress and progress >= min(MIN_PROGRESS, self._size):
             self._failures = 0
-        settings = self._places[0].client.settings
+        settings = self._places[0].settings
         if self._may_pass(error) and self._failures + 1 < settings.attempts:
             self._failures += 1
             if self._failures > 1:  # the first time at once: a connection was cut, and the server is there
@@ -162,11 +181,11 @@ class Download(Iterator[bytes]):
     def _may_pass(self, error: OciError) -> bool:
         if isinstance(error, ConnectionFailed):
             return error.again
-        # A refusal by the host that the registry sent us to: its address may have run out, the registry gives a new one.
+        # A refusal by the host that the registry sent us to: its address may have run out. The next one is new.
         refused = isinstance(error, RegistryRefused | AuthenticationFailed)
-        return refused and not error.url.startswith(self._places[0].client.origin)
+        return refused and not self._places[0].is_own(error.url)
 
-    def _open(self, place: Repository) -> None:
+    def _open(self, place: Place) -> None:
         self._mark = self._had
         asked: dict[str, str] = {}
         if self._had and self._ranges:

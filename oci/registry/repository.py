@@ -14,6 +14,7 @@ from oci.registry.client import Client
 from oci.registry.http import Response
 from oci.registry.responses import error_of, parse_errors
 from oci.registry.scope import Scope
+from oci.registry.settings import Settings
 
 from oci.errors import (
     BlobNotFound,
@@ -51,6 +52,10 @@ class Repository:
     @property
     def host(self) -> str:
         return self.client.host
+
+    @property
+    def settings(self) -> Settings:
+        return self.client.settings
 
     def __str__(self) -> str:
         return f"{self.host}/{self.name}"
@@ -129,8 +134,10 @@ class Repository:
         return f"/v2/{self.name}/blobs/{digest}"
 
     def blob_url(self, digest: Digest) -> str:
-        """A blob in messages."""
-        return f"{self.client.origin}{self.blob_path(digest)}"
+        return f"{self.host}{self.blob_path(digest)}"
+
+    def is_own(self, url: str) -> bool:
+        return url.removeprefix("https://").removeprefix("http://").partition("/")[0] == self.host
 
     def get_blob(self, digest: Digest, headers: Mapping[str, str]) -> Response:
         """One GET of a blob, with the headers of a range; 200, 206, 404 and 416 come back."""

@@ -1,0 +1,64 @@
+"""Layers that are kept elsewhere: the `urls` of a descriptor, followed only for who asked for it.
+
+image-spec v1.1.1 descriptor.md#properties (`urls`), layer.md#non-distributable-layers. The addresses are the image's
+word, so they are worth nothing by themselves: https only, no credentials, and the bytes are verified like any others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from oci.errors import ProtocolViolation
+from oci.registry.urls import Url, parse_url
+
+if TYPE_CHECKING:
+    from oci.registry.client import Client
+    from oci.registry.http import Http, Response
+    from oci.registry.settings import Settings
+    from oci.spec.digest import Digest
+
+__all__ = ["foreign_places"]
+
+MAX_URLS = 8  # addresses tried for one layer; manifests have one or two
+
+
+class _ForeignPlace:
+    """One address of a layer, asked anonymously."""
+
+    def __init__(self, url: Url, settings: Settings, http: Http) -> None:
+        from oci.registry.client import Client
+
+        self.settings = settings.replace(credentials=None)
+        self._url = url
+        self._client: Client = Client(url.location, self.settings, http=http)
+
+    def __str__(self) -> str:
+        return self._url.public
+
+    def is_own(self, url: str) -> bool:
+        return url.startswith(self._url.origin)
+
+    def blob_url(self, digest: Digest) -> str:
+        return self._url.public
+
+    def get_blob(self, digest: Digest, headers: Mapping[str, str]) -> Response:
+        return self._client.request(
+            "GET",
+            str(self._url),
+            scopes=(),
+            headers=headers,
+            expect=(200, 206, 404, 416) if "Range" in headers else (200, 404),
+            what=f"blob {digest}",
+        )
+
+
+def foreign_places(urls: Sequence[str], settings: Settings, http: Http) -> Iterator[_ForeignPlace]:
+    """Give the places that a descriptor's `urls` name; what is not https is left out."""
+    for text in urls[:MAX_URLS]:
+        try:
+            url = parse_url(text)
+        except ProtocolViolation:
+            continue
+        if url.scheme == "https":
+            yield _ForeignPlace(url, settings, http)

@@ -1,0 +1,197 @@
+"""`docker://HOST/REPO[:TAG][@DIGEST]` as a source: an image read straight from a registry, nothing kept on disk.
+
+Manifests and indexes are fetched once and kept in memory, so that a copy, an unpack or a verify asks for each of them
+once. What they name as their content is presumed to be there: a registry checks that when a manifest is pushed, and
+asking again would cost a question for each blob. Only what may well be absent is asked for: layers with `urls`, types
+that are not to be distributed, and digests that no document has named. A blob that turns out to be missing all the same
+is BlobNotFound when it is opened.
+
+With mirrors, the first one that has the top document serves the rest; what it lacks comes from those behind it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Self
+
+from oci.errors import (
+    BlobNotFound,
+    InvalidDocument,
+    LimitExceeded,
+    NotFound,
+    RefNotFound,
+    RegistryError,
+    VerificationError,
+)
+from oci.layout.blobs import VerifyingReader
+from oci.layout.refs import narrow
+from oci.layout.walk import is_document
+from oci.registry.connect import Connected, connect
+from oci.registry.download import Download, Place
+from oci.registry.foreign import foreign_places
+from oci.registry.repository import Fetched, Repository
+from oci.registry.settings import Settings
+from oci.spec.descriptor import Descriptor
+from oci.spec.digest import Digest
+from oci.spec.platform import Platform
+from oci.spec.reference import RegistryRef
+from oci.transports.registry_memory import Memory
+
+__all__ = ["RegistrySource"]
+
+PARALLEL = 4  # blobs at once: registries and CDNs give one connection a part of what the line takes
+
+
+class RegistrySource(VerifyingReader):
+    """One reference in a registry, opened for reading. `repositories` are closed with it."""
+
+    parallel = PARALLEL
+
+    def __init__(self, reference: RegistryRef, repositories: Connected, settings: Settings) -> None:
+        self._reference, self._connected, self._settings = reference, repositories, settings
+        self._places: Sequence[Repository] = tuple(repositories)
+        self._known = Memory()
+        self._top: Descriptor | None = None
+        self._mutex = threading.Lock()
+        self._running: set[Download] = set()
+
+    @classmethod
+    def open(cls, reference: RegistryRef, settings: Settings) -> Self:
+        """Open a reference; nothing is sent before something is asked for."""
+        return cls(reference, connect(reference, settings), settings)
+
+    @property
+    def reference(self) -> str:
+        return str(self._reference)
+
+    @property
+    def repository(self) -> Repository:
+        """The repository that serves it: the registry's own, or the mirror that was found to have it."""
+        return self._places[0]
+
+    def __repr__(self) -> str:
+        return f"RegistrySource({self._reference})"
+
+    def __str__(self) -> str:
+        return str(self._places[0])
+
+    # The image
+
+    def resolve(self, platform: Platform | None = None) -> Descriptor:
+        if self._top is None:
+            self._top = self._find()
+        return self._top if platform is None else narrow(self._top, self, platform, where=self.reference)
+
+    def _find(self) -> Descriptor:
+        wanted = self._reference.digest or self._reference.tag or ""
+        found, self._places = self._first(wanted)
+        self._known.keep(found)
+        return Descriptor(media_type=found.media_type, digest=found.digest, size=len(found.raw))
+
+    def _first(self, wanted: str | Digest) -> tuple[Fetched, Sequence[Repository]]:
+        """Get a manifest from the first place that has it; give also the places from that one on."""
+        for number, place in enumerate(self._places):
+            try:
+                return place.manifest(wanted), self._places[number:]
+            except (NotFound, RegistryError, VerificationError, InvalidDocument, LimitExceeded) as error:
+                if number == len(self._places) - 1:
+                    raise
+                if self._settings.warn is not None and not isinstance(error, NotFound):
+                    self._settings.warn(f"{error}; going on to {self._places[number + 1]}")
+        raise RefNotFound(str(wanted), self.reference, None)
+
+    def referrers(self, subject: Descriptor) -> Iterator[Descriptor]:
+        for found in self.repository.referrers(subject.digest):
+            self._known.expect(found)
+            yield found
+
+    # Its blobs and documents
+
+    @contextmanager
+    def open_raw(self, descriptor: Descriptor) -> Iterator[Iterator[bytes]]:
+        digest = descriptor.digest
+        raw = self._document(digest) if is_document(descriptor) else self._known.raw(digest)
+        if raw is not None:
+            yield iter((raw,))
+            return
+        try:
+            download = Download(self._holders(descriptor), descriptor)
+        except BlobNotFound:
+            if not self._known.may_be_document(digest):
+                raise
+            yield iter((self._document(digest),))
+            return
+        with self._mutex:
+            self._running.add(download)
+        try:
+            yield download
+        finally:
+            with self._mutex:
+                self._running.discard(download)
+            download.close()
+
+    def _holders(self, descriptor: Descriptor) -> list[Place]:
+        """Who may have a blob, in the order to ask."""
+        places: list[Place] = list(self._places)
+        if descriptor.urls and self._settings.foreign_urls:
+            places += foreign_places(descriptor.urls, self._settings, self._connected.http)
+        return places
+
+    def size(self, digest: Digest) -> int | None:
+        """Give the length that is known or presumed; the registry is asked where neither is."""
+        known = self._known.size(digest)
+        if known is not None:
+            return known
+        if self._known.is_document(digest):
+            try:
+                return len(self._document(digest))
+            except NotFound:
+                return None
+        size = self._ask(digest)
+        if size is None and self._settings.foreign_urls:
+            size = self._known.size_elsewhere(digest)
+        if size is not None:
+            self._known.note(digest, size)
+        return size
+
+    def _ask(self, digest: Digest) -> int | None:
+        for place in self._places:
+            size = place.blob_size(digest)
+            if size is None:
+                found = place.head_manifest(digest)
+                size = None if found is None else found.size
+            if size is not None:
+                return size
+        return None
+
+    def _document(self, digest: Digest) -> bytes:
+        """The bytes of a document, fetched unless they are kept. BlobNotFound."""
+        raw = self._known.raw(digest)
+        if raw is None:
+            try:
+                found, _ = self._first(digest)
+            except RefNotFound:
+                raise BlobNotFound(str(digest), str(self)) from None
+            self._known.keep(found)
+            raw = found.raw
+        return raw
+
+    # The end
+
+    def abort(self) -> None:
+        """Make every read that waits for the network fail at once, whichever thread it is in."""
+        with self._mutex:
+            running = tuple(self._running)
+        for download in running:
+            download.abort()
+
+    def close(self) -> None:
+        self._connected.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
