@@ -78,7 +78,7 @@ class ImageDestination(Protocol):
         ...
 
     def put_document(self, raw: bytes, descriptor: Descriptor) -> None:
-        """Store a manifest or index whose children were stored before."""
+        """Store a manifest or index whose children were stored before, unless it is there."""
         ...
 
     def commit(self, raw: bytes, descriptor: Descriptor) -> None:

@@ -59,8 +59,7 @@ def copy(
         return job.finish(documents)
     _copy_blobs(source, destination, blobs, meter, kin)
     for document in documents[:-1]:
-        if not destination.has(document):
-            destination.put_document(read_bytes(source, document), document)
+        destination.put_document(read_bytes(source, document), document)
     destination.commit(read_bytes(source, top), top)
     return top
 

@@ -1,0 +1,188 @@
+"""`docker://HOST/REPO:TAG` as a destination: blobs side by side, documents behind their children, the tag at the end.
+
+What the registry has is not sent (one HEAD for each blob, or one mount where the source is on the same registry), and
+is asked for once in the life of a destination. Children of an index go by digest, the topmost document by the tag: that
+one request is what moves it, and on any failure before it nothing that had a name has changed. What a push that was
+killed leaves behind are whole blobs, which the next one finds, and sessions, which run out.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Self
+
+from oci.errors import DestinationError, DigestMismatch
+from oci.layout.blobs import BlobWriter, Content, Counted
+from oci.layout.walk import is_document
+from oci.registry.connect import Connected, connect_push
+from oci.registry.repository import Repository
+from oci.registry.sessions import cancel
+from oci.registry.settings import Settings
+from oci.registry.upload import Upload, Uploader, mount, put_manifest
+from oci.spec.descriptor import Descriptor
+from oci.spec.digest import Digest
+from oci.spec.document import parse_document
+from oci.spec.reference import RegistryRef
+from oci.streams.chunks import read_chunks
+from oci.transports.base import ImageSource
+from oci.transports.from_registry import RegistrySource
+
+__all__ = ["RegistryDestination"]
+
+PARALLEL = 6  # uploads at once: what skopeo takes, and hashing, sending and waiting for answers overlap
+
+
+class RegistryDestination:
+    """One reference in a registry, opened for writing. `repositories` (one) are closed with it."""
+
+    parallel = PARALLEL
+    stores_index = True
+
+    def __init__(self, reference: RegistryRef, repositories: Connected, *, scratch: str | None = None) -> None:
+        self._reference, self._connected, self._scratch = reference, repositories, scratch
+        self.repository: Repository = repositories[0]
+        self._uploader = Uploader(self.repository)
+        self._there: set[Digest] = set()
+        self._started: dict[Digest, Upload] = {}  # by mounts that were answered with an upload
+        self._no_mounts: set[str] = set()  # repositories from which the registry did not mount
+        self._mutex = threading.Lock()
+
+    @classmethod
+    def open(cls, reference: RegistryRef, settings: Settings, *, scratch: str | None = None) -> Self:
+        """Open a reference; nothing is sent yet. `scratch` is the folder for temporary files, if not the system's."""
+        return cls(reference, connect_push(reference, settings), scratch=scratch)
+
+    @property
+    def reference(self) -> str:
+        return str(self._reference)
+
+    def __repr__(self) -> str:
+        return f"RegistryDestination({self._reference})"
+
+    # Blobs
+
+    def has(self, descriptor: Descriptor) -> bool:
+        if descriptor.digest in self._there:
+            return True
+        if is_document(descriptor):
+            there = self.repository.head_manifest(descriptor.digest) is not None
+        else:
+            there = self.repository.blob_size(descriptor.digest) == descriptor.size
+        if there:
+            self._is_there(descriptor.digest)
+        return there
+
+    def _is_there(self, digest: Digest) -> None:
+        with self._mutex:
+            self._there.add(digest)
+            started = self._started.pop(digest, None)
+        if started is not None:
+            cancel(self.repository, started)
+
+    def adopt(self, descriptor: Descriptor, source: ImageSource) -> bool:
+        """Mount the blob, where the source is another repository of this registry that names it."""
+        digest = descriptor.digest
+        if digest in self._there:
+            return True
+        if not isinstance(source, RegistrySource) or source.repository.host != self.repository.host:
+            return False
+        origin = source.repository.name
+        if origin == self.repository.name or origin in self._no_mounts or not source.has(digest):
+            return False
+        started = mount(self.repository, digest, origin)
+        if started is None:
+            self._is_there(digest)
+            return True
+        with self._mutex:
+            # One refusal is enough: another would cost a session for each blob of an image.
+            self._no_mounts.add(origin)
+            self._started[digest] = started
+        return False
+
+    def put_blob(self, descriptor: Descriptor, content: Content) -> None:
+        with self._mutex:
+            started = self._started.pop(descriptor.digest, None)
+        self._uploader.put(descriptor, content, started=started)
+        self._is_there(descriptor.digest)
+
+    def writer(self) -> BlobWriter:
+        return _Spooled(self, self._scratch)
+
+    # Documents
+
+    def put_document(self, raw: bytes, descriptor: Descriptor) -> None:
+        """Push a document by its digest, unless it is there.
+
+        One with a subject is always pushed: a push that was killed may have left it out of the referrers tag.
+        """
+        if parse_document(raw, descriptor.media_type).model.subject is None and self.has(descriptor):
+            return
+        put_manifest(self.repository, raw, descriptor.media_type, descriptor.digest)
+        self._is_there(descriptor.digest)
+
+    def commit(self, raw: bytes, descriptor: Descriptor) -> None:
+        if self._reference.digest not in (None, descriptor.digest):
+            raise DigestMismatch(expected=str(self._reference.digest), actual=str(descriptor.digest))
+        if not is_document(descriptor):
+            raise DestinationError(
+                self.reference, f"a registry takes manifests and indexes, not {descriptor.media_type}"
+            )
+        if self._reference.tag is None:
+            put_manifest(self.repository, raw, descriptor.media_type, descriptor.digest)
+            return
+        if Digest.of(raw, descriptor.digest.algorithm) != descriptor.digest:
+            raise DigestMismatch(
+                expected=str(descriptor.digest), actual=str(Digest.of(raw, descriptor.digest.algorithm))
+            )
+        put_manifest(self.repository, raw, descriptor.media_type, self._reference.tag)
+
+    def close(self) -> None:
+        """Give up what was begun and not used, and let go of the connections."""
+        with self._mutex:
+            started, self._started = list(self._started.values()), {}
+        try:
+            for upload in started:
+                cancel(self.repository, upload)
+        finally:
+            self._connected.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+class _Spooled:
+    """A blob whose digest its end tells: kept in a temporary file without a name, then uploaded as any other."""
+
+    def __init__(self, destination: RegistryDestination, scratch: str | None) -> None:
+        import tempfile
+
+        self._destination, self._counted = destination, Counted(None)
+        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="ocikit-", dir=scratch)
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self._counted.update(data)
+        self._file.write(data)
+
+    def commit(self, digest: Digest | None = None) -> tuple[Digest, int]:
+        actual, size = self._counted.finish(digest), self._counted.size
+        descriptor = Descriptor(media_type="application/octet-stream", digest=actual, size=size)
+        self._file.flush()
+        if not self._destination.has(descriptor):
+            self._destination.put_blob(descriptor, self._content)
+        return actual, size
+
+    @contextmanager
+    def _content(self) -> Iterator[Iterator[bytes]]:
+        self._file.seek(0)
+        yield read_chunks(self._file)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._file.close()
