@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import Protocol
 
-__all__ = ["CHUNK", "Readable", "read_chunks"]
+__all__ = ["CHUNK", "Readable", "abort", "read_chunks"]
 
 # Measured on a 175 MB layer: below 256 KiB the hand-over between threads shows, above 1 MiB the second-level cache
 # is lost between reading and hashing.
@@ -30,3 +30,14 @@ def read_chunks(source: int | Readable, size: int = CHUNK) -> Iterator[bytes]:
     else:
         while chunk := source.read(size):
             yield chunk
+
+
+def abort(chunks: object) -> None:
+    """Make a read that waits in another thread fail at once, where the source of the chunks can do that.
+
+    A file gives its bytes or its error soon, so it can't; a network may let a reader wait for a minute, and brings a
+    method `abort`. Whoever gives the chunks on must give on that method too, if a thread reads what it gives.
+    """
+    stop = getattr(chunks, "abort", None)
+    if stop is not None:
+        stop()

@@ -16,6 +16,7 @@ from types import TracebackType
 from oci.errors import CorruptStream, DiffIdMismatch, LimitExceeded
 from oci.spec.digest import Digest
 from oci.streams.background import Background
+from oci.streams.chunks import abort
 from oci.streams.compression import Compression, decompress, sniff
 from oci.streams.verify import verified
 
@@ -53,7 +54,9 @@ class LayerReader(Iterator[bytes]):
         self._compression = compression
         self._algorithm = diff_id.algorithm if diff_id is not None else "sha256"
         self._hasher = diff_id.hasher() if diff_id is not None else hashlib.sha256()
+        self._chunks = chunks
         self._blob = verified(chunks, digest, size)
+        self._ended = False
         self._stages: list[Background[bytes]] = []
         self._diff_id: Digest | None = None
         self._tar_size = 0
@@ -95,7 +98,11 @@ class LayerReader(Iterator[bytes]):
     def __next__(self) -> bytes:
         if not self._stages:
             raise RuntimeError("a layer is read inside its `with` block")
-        return next(self._stages[-1])
+        try:
+            return next(self._stages[-1])
+        except StopIteration:
+            self._ended = True
+            raise
 
     @property
     def diff_id(self) -> Digest:
@@ -111,7 +118,9 @@ class LayerReader(Iterator[bytes]):
 
     def close(self) -> None:
         """Stop the threads; what was not read is not verified."""
-        # All are told before any is awaited: each may be waiting for its neighbour.
+        # All are told before any is awaited: each may be waiting for its neighbour, and the first for the network.
+        if not self._ended:
+            abort(self._chunks)
         for stage in reversed(self._stages):
             stage.stop()
         for stage in self._stages:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 
+from oci.streams.chunks import abort
+
 __all__ = ["Meter", "Progress", "Share"]
 
 # Called with the bytes done, the bytes in all (None where nobody can know), and what the last ones belong to, such as
@@ -48,14 +50,28 @@ class Share:
     def counted(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """The chunks from the thing's first byte on; what an earlier reading reached is not counted again."""
         self._meter.add(0, self._what)
-        position = 0
-        for chunk in chunks:
-            yield chunk
-            position += len(chunk)
-            self.complete(position)
+        return _Counted(chunks, self.complete)
 
     def complete(self, size: int) -> None:
         """Count everything up to `size` bytes as dealt with."""
         if size > self._reached:
             self._meter.add(size - self._reached, self._what)
             self._reached = size
+
+
+class _Counted(Iterator[bytes]):
+    """The chunks, each counted when the next one is asked for; no generator, so that `abort` gets through."""
+
+    def __init__(self, chunks: Iterable[bytes], complete: Callable[[int], object]) -> None:
+        self._chunks, self._complete = iter(chunks), complete
+        self._position = 0
+
+    def __next__(self) -> bytes:
+        if self._position:
+            self._complete(self._position)
+        chunk = next(self._chunks)
+        self._position += len(chunk)
+        return chunk
+
+    def abort(self) -> None:
+        abort(self._chunks)
