@@ -11,7 +11,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from oci.errors import CorruptStream, LimitExceeded, OciError, TarError
+from oci.errors import (
+    BlobNotFound,
+    CorruptStream,
+    DigestMismatch,
+    LimitExceeded,
+    OciError,
+    RegistryError,
+    SizeMismatch,
+    TarError,
+)
 from oci.layout.finding import Finding
 from oci.streams.background import background
 from oci.streams.compression import Compression, decompress, sniff
@@ -24,6 +33,9 @@ if TYPE_CHECKING:
     from oci.spec.descriptor import Descriptor
 
 __all__ = ["BlobFacts", "Cancelled", "check_blob"]
+
+# A registry tells some things only when a blob is asked for; a store on disk is asked before.
+_TOLD = ((SizeMismatch, "size-mismatch"), (DigestMismatch, "digest-mismatch"), (BlobNotFound, "missing-blob"))
 
 _UNPADDED = "the archive ends without padding and end blocks, as `umoci insert` writes; GNU tar and bsdtar complain"
 
@@ -128,7 +140,12 @@ def _walk(blob: Iterator[bytes], facts: BlobFacts, digest: str, algorithms: Iter
 
 
 def unreadable(where: str, digest: object, error: OSError | OciError) -> Finding:
-    """The finding for a blob that the file system or the store refused to give."""
+    """The finding for a blob that the file system, the store or a registry refused to give."""
+    for kind, code in _TOLD:
+        if isinstance(error, kind):
+            return Finding.error(code, where, f"{error}; copy or fetch the image again")
+    if isinstance(error, RegistryError):
+        return Finding.error("unreadable", where, f"blob {digest} can't be fetched: {error}")
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return Finding.error(
         "unreadable", where, f"blob {digest} can't be read: {reason}; see to its permissions or storage"
