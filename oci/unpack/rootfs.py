@@ -10,25 +10,18 @@ the disk would take longer than the work. Who needs the tree to survive a power 
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import fcntl
 import os
-import secrets
-import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from oci.changeset.apply import LayerSource, apply_layers
-from oci.changeset.removal import DIRECTORY, remove_tree
+from oci.changeset.removal import DIRECTORY
 from oci.errors import DestinationError
+from oci.unpack.scratch import OLD, clear_leftovers, discard, scratch_directory
 
 __all__ = ["UnpackableImage", "unpack"]
-
-_MARK = b".ocikit-"
-_OLD = b".old"  # the former destination, for the moment in which neither has its name
-_INHERITED = ("system.posix_acl_default", "system.posix_acl_access")
 
 
 class UnpackableImage(Protocol):
@@ -68,8 +61,8 @@ def unpack(
     try:
         where = os.fsdecode(os.path.join(parent, name))
         _check(parent_fd, name, where, force)
-        _clear_leftovers(parent_fd, name)
-        with _scratch(parent_fd, name, where) as (scratch, root_fd):
+        clear_leftovers(parent_fd, name)
+        with scratch_directory(parent_fd, name, where) as (scratch, root_fd):
             apply_layers(image.layers, root_fd, rootless=rootless or map_root, warn=warn)
             _put(parent_fd, scratch, name, where, force)
     finally:
@@ -122,72 +115,6 @@ def _check(parent_fd: int, name: bytes, where: str, force: bool) -> None:
         os.close(fd)
 
 
-@contextlib.contextmanager
-def _scratch(parent_fd: int, name: bytes, where: str) -> Iterator[tuple[bytes, int]]:
-    """Make a locked directory beside the destination; remove it unless it has been renamed by the end."""
-    scratch, root_fd = _make_scratch(parent_fd, name, where)
-    try:
-        yield scratch, root_fd
-    except BaseException:
-        # Under the lock, so that no other run takes it for a leftover meanwhile.
-        _discard(parent_fd, scratch)
-        raise
-    finally:
-        os.close(root_fd)
-
-
-def _make_scratch(parent_fd: int, name: bytes, where: str) -> tuple[bytes, int]:
-    while True:
-        # NAME is shortened, so that a long one leaves room for the rest.
-        scratch = _prefix(name) + secrets.token_hex(4).encode()
-        try:
-            os.mkdir(scratch, 0o700, dir_fd=parent_fd)
-            root_fd = _open_made(scratch, parent_fd)
-        except FileExistsError:
-            continue
-        except FileNotFoundError:  # another run took it for a leftover before it was locked
-            continue
-        except OSError as error:
-            raise DestinationError(where, f"its folder can't be written: {error.strerror}") from error
-        if not _is_new(root_fd):
-            os.close(root_fd)
-            raise DestinationError(where, "somebody exchanged what was made beside it; unpack where only you can write")
-        if _lock(root_fd) is not False and os.fstat(root_fd).st_nlink:
-            break
-        os.close(root_fd)
-    # What the folder hands down must not reach the image's files: default ACLs, and its group (setgid).
-    for acl in _INHERITED:
-        with contextlib.suppress(OSError):
-            os.removexattr(root_fd, acl)
-    os.fchown(root_fd, -1, os.getegid())
-    os.fchmod(root_fd, 0o700)
-    return scratch, root_fd
-
-
-def _open_made(scratch: bytes, parent_fd: int) -> int:
-    """Open a directory just made, whatever the umask took from its mode.
-
-    Nothing is done to it by name: in a folder where others may write, the name can be a link to a file of the host by
-    now, and chmod would follow it.
-    """
-    handle = os.open(scratch, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
-    try:
-        if os.fstat(handle).st_mode & 0o700 == 0o700:
-            return os.open(scratch, DIRECTORY, dir_fd=parent_fd)
-        this = f"/proc/self/fd/{handle}"  # leads to what was opened, never to another
-        if os.fstat(handle).st_uid == os.geteuid():
-            os.chmod(this, 0o700)
-        return os.open(this, DIRECTORY & ~os.O_NOFOLLOW)
-    finally:
-        os.close(handle)
-
-
-def _is_new(root_fd: int) -> bool:
-    """Return whether an open directory can be the one just made: the caller's, closed to others, and empty."""
-    status = os.fstat(root_fd)
-    return status.st_uid == os.geteuid() and not status.st_mode & 0o077 and not os.listdir(root_fd)
-
-
 def _put(parent_fd: int, scratch: bytes, name: bytes, where: str, force: bool) -> None:
     """Give the finished tree its name."""
     try:
@@ -200,11 +127,11 @@ def _put(parent_fd: int, scratch: bytes, name: bytes, where: str, force: bool) -
             raise DestinationError(where, "was filled by another program meanwhile") from None
     # The former tree takes the scratch name, and is removed like it.
     if not _exchange(parent_fd, scratch, name):
-        old = scratch + _OLD
+        old = scratch + OLD
         os.rename(name, old, src_dir_fd=parent_fd, dst_dir_fd=parent_fd)
         os.rename(scratch, name, src_dir_fd=parent_fd, dst_dir_fd=parent_fd)
         scratch = old
-    _discard(parent_fd, scratch)
+    discard(parent_fd, scratch)
 
 
 def _exchange(parent_fd: int, one: bytes, other: bytes) -> bool:
@@ -216,67 +143,6 @@ def _exchange(parent_fd: int, one: bytes, other: bytes) -> bool:
     except AttributeError:
         return False
     return bool(renameat2(parent_fd, one, parent_fd, other, 2) == 0)  # 2: RENAME_EXCHANGE
-
-
-def _clear_leftovers(parent_fd: int, name: bytes) -> None:
-    """Remove what killed runs for this destination left; put back a former tree that lost its name to one."""
-    prefix = _prefix(name)
-    folder = os.fstat(parent_fd)
-    private = not folder.st_mode & 0o022
-    # Where somebody else may rename what is there, a directory of ours can get a leftover's name, and lose its content.
-    if folder.st_uid not in (0, os.geteuid()) or not (private or folder.st_mode & stat.S_ISVTX):
-        return
-    for found in os.listdir(parent_fd):
-        leftover = os.fsencode(found)
-        if not leftover.startswith(prefix) or not _is_ours(leftover[len(prefix) :]):
-            continue
-        try:
-            fd = os.open(leftover, DIRECTORY, dir_fd=parent_fd)
-        except OSError:  # no directory, or one that this user can't open, hence not remove either
-            continue
-        try:
-            if not private and os.fstat(fd).st_uid != os.geteuid():
-                continue  # in a folder like /tmp anybody may have put it there
-            if not _lock(fd):  # without locks nothing tells a leftover from another run's work
-                continue
-            if leftover.endswith(_OLD) and not _exists(parent_fd, name):
-                os.rename(leftover, name, src_dir_fd=parent_fd, dst_dir_fd=parent_fd)
-            else:
-                _discard(parent_fd, leftover)
-        finally:
-            os.close(fd)
-
-
-def _prefix(name: bytes) -> bytes:
-    return b"." + name[:200] + _MARK
-
-
-def _is_ours(rest: bytes) -> bool:
-    rest = rest.removesuffix(_OLD)
-    return len(rest) == 8 and all(byte in b"0123456789abcdef" for byte in rest)
-
-
-def _exists(parent_fd: int, name: bytes) -> bool:
-    try:
-        os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def _lock(fd: int) -> bool | None:
-    """Take the lock of a scratch directory; False if another run has it, None if the file system has no locks."""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return False if error.errno in (errno.EWOULDBLOCK, errno.EACCES) else None
-    return True
-
-
-def _discard(parent_fd: int, scratch: bytes) -> None:
-    """Remove a tree that nobody wants; a failure to must not hide the reason for it."""
-    with contextlib.suppress(OSError):
-        remove_tree(scratch, dir_fd=parent_fd)
 
 
 def _reason(error: OSError) -> str:
