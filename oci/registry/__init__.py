@@ -1,0 +1,23 @@
+"""A client of registries (distribution-spec v1.1.1), from the socket up to the verbs of one repository.
+
+==========================  ==============================================================================
+`http`                      one exchange with one server; the only door to `urllib3`
+`answer`                    reading an answer from a socket: bounded, and never without progress
+`urls`                      URLs, strictly: what is not plain http(s) is not followed
+`tls`                       whom to trust, and who we are: system store, certs.d, client certificates
+`proxies`                   which proxy a host is reached through
+`retry`                     which failures may be tried again, and when
+`redirects`                 where a registry may send us
+`responses`                 a registry's error answers as our errors
+`client`                    one registry: scheme, credentials, redirects, retries and errors in one call
+`scope`, `challenge`        what a token is for; how a registry asks for one
+`auth`, `credentials`       tokens and Basic; where user names and passwords come from
+`settings`                  all that a client is told from outside
+`registries_conf`           mirrors, rewritten names, blocked registries
+`connect`                   a reference → the repositories that may have it
+`repository`                the verbs of one repository: pull, list, delete
+`upload`                    the verbs that push
+==========================  ==============================================================================
+
+Nothing is imported here: each user names the module it needs, so that looking at a layout never loads a network stack.
+"""

@@ -1,0 +1,175 @@
+"""A registry's error answers as our errors (distribution-spec v1.1.1 spec.md#error-codes).
+
+The body of an error answer is JSON with a list of codes and messages; proxies and storages before and behind a registry
+answer in HTML, XML or plain text. All of it is a stranger's text: read up to a limit, and shown short, printable and on
+one line. XML is never shown: storages put signed requests into it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from oci.errors import (
+    AuthenticationFailed,
+    ConnectionFailed,
+    InvalidDocument,
+    LimitExceeded,
+    ProtocolViolation,
+    RegistryError,
+    RegistryRefused,
+    show,
+)
+from oci.registry.retry import retry_after
+from oci.spec.record import Record
+from oci.spec.wire import loads
+
+if TYPE_CHECKING:
+    from oci.registry.http import Response
+
+__all__ = ["MAX_ERROR", "MAX_ERRORS", "Fault", "body_of", "error_of", "parse_errors"]
+
+MAX_ERROR = 65536  # bytes of an error answer; real ones have some hundred, pages of proxies some thousand
+MAX_ERRORS = 5  # errors of one answer that are told; real answers have one
+
+
+class Fault(Record):
+    """One error of an answer: its code (upper case, may be empty) and the registry's words."""
+
+    code: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}" if self.code and self.message else self.code or self.message
+
+
+def parse_errors(raw: bytes) -> tuple[Fault, ...]:
+    """Read an error answer; what is no such JSON gives none.
+
+    Read with lenience: `message` is optional by the spec, `detail` is anything, and some servers send `error` or
+    `errors` of another shape (token services: spec of OAuth 2.0, RFC 6749 section 5.2).
+    """
+    try:
+        value = loads(raw, document="error answer", limit=MAX_ERROR)
+    except (InvalidDocument, LimitExceeded):
+        return ()
+    if not isinstance(value, dict):
+        return ()
+    errors = value.get("errors")
+    if not isinstance(errors, list):
+        code, words = value.get("error"), value.get("error_description", value.get("message", value.get("details")))
+        errors = [{"code": code if isinstance(code, str) else "", "message": words}] if code or words else []
+    found = []
+    for item in errors[:MAX_ERRORS]:
+        if not isinstance(item, dict):
+            continue
+        code, message = item.get("code"), item.get("message")
+        fault = Fault(
+            code=_brief(code, 60).upper() if isinstance(code, str) else "",
+            message=_brief(message, 300) if isinstance(message, str) else "",
+        )
+        if fault.code or fault.message:
+            found.append(fault)
+    return tuple(found)
+
+
+def error_of(
+    response: Response,
+    *,
+    what: str,
+    host: str,
+    foreign: str | None = None,
+    known: bool = False,
+    raw: bytes | None = None,
+) -> RegistryError:
+    """Make the error for an answer that was not expected, and be done with the answer.
+
+    `what` is what was asked for ("manifest a/b:v1"), `host` the registry's name as `ocikit login` takes it; `foreign`
+    the other host that answered after a redirect, whose words are not shown. `known`: credentials were sent. `raw` is
+    the answer's body, if it was read before.
+    """
+    raw = body_of(response) if raw is None else raw
+    faults = parse_errors(raw) if foreign is None else ()
+    said = "; ".join(str(fault) for fault in faults)
+    if not said and foreign is None:
+        said = _plain(raw, response.headers.get("Content-Type", "") or "")
+    if response.status == 429:
+        said = "; ".join(part for part in (said, _limits(response)) if part)
+    who = "the registry" if foreign is None else f"{foreign}, where it redirects to,"
+    answer = f"{who} answers {response.status}{f' ({said})' if said else ''}"
+    codes = tuple(fault.code for fault in faults if fault.code)
+    reason = f"{what}: {answer}{_advice(response.status, codes, host, foreign, known)}"
+    if response.status in (401, 403) and foreign is None:
+        return AuthenticationFailed(response.place, reason, status=response.status)
+    return RegistryRefused(response.place, reason, status=response.status, codes=codes)
+
+
+def body_of(response: Response) -> bytes:
+    """Read what an error answer says; no failure in it hides the status."""
+    raw = b""
+    try:
+        for chunk in response.chunks(MAX_ERROR):
+            raw += chunk
+            if len(raw) >= MAX_ERROR:
+                break
+    except (ConnectionFailed, ProtocolViolation):
+        pass
+    finally:
+        response.close()
+    return raw[:MAX_ERROR]
+
+
+def _advice(status: int, codes: tuple[str, ...], host: str, foreign: str | None, known: bool) -> str:
+    """Say what to do, where there is something."""
+    if foreign is not None:
+        return ""
+    if status == 401:
+        if known:
+            return f"; there may be no such repository, or the credentials are not right: `ocikit login {host}`"
+        return f"; there may be no such repository, or it wants credentials: `ocikit login {host}`"
+    if status == 403:
+        return "" if known else f"; it may want credentials: `ocikit login {host}`"
+    if status == 404 and "NAME_UNKNOWN" in codes:
+        return "; there is no such repository"
+    if status == 429:
+        return "" if known else f"; credentials may raise the limit: `ocikit login {host}`"
+    if status == 413:
+        return "; it, or a proxy before it, takes nothing so large"
+    return ""
+
+
+def _limits(response: Response) -> str:
+    """Say what a rate limit's headers say: Docker Hub's `RateLimit-Limit: 100;w=21600`, and Retry-After."""
+    parts = []
+    for name, words in (("ratelimit-limit", "limit"), ("ratelimit-remaining", "remaining")):
+        found = re.fullmatch(r"([0-9]{1,12})(?:;w=([0-9]{1,9}))?", response.headers.get(name, "") or "")
+        if found:
+            window = f" in {_span(int(found[2]))}" if found[2] and words == "limit" else ""
+            parts.append(f"{words} {found[1]}{window}")
+    wait = retry_after(response.headers.get("Retry-After"), response.headers.get("Date"))
+    if wait:
+        parts.append(f"to be tried again in {_span(int(wait))}")
+    return ", ".join(parts)
+
+
+def _span(seconds: int) -> str:
+    for size, name in ((3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g} {name}"
+    return f"{seconds} seconds"
+
+
+def _plain(raw: bytes, kind: str) -> str:
+    """Give the one line that says something in an answer that is not the spec's: plain text, or the title of a page."""
+    text = raw[:4096].decode("utf-8", "replace")
+    if "html" in kind.lower() or text.lstrip()[:15].lower().startswith(("<!doctype html", "<html")):
+        found = re.search(r"<title>([^<]{1,200})</title>", text, re.IGNORECASE)
+        return _brief(found[1], 200) if found else ""
+    if "text/plain" in kind.lower():
+        return _brief(text.strip().partition("\n")[0], 200)
+    return ""
+
+
+def _brief(text: str, length: int) -> str:
+    text = " ".join(text.split())
+    return show(text if len(text) <= length else f"{text[: length - 1]}…")
