@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from oci.cli import sources
 from oci.errors import NoMatchingPlatform
 from oci.spec.platform import matches
+from oci.spec.reference import RegistryRef
 
 if TYPE_CHECKING:
     from oci.cli.session import Session
     from oci.image.image import Image
-    from oci.layout.blobs import BlobReader, BlobStore
+    from oci.layout.blobs import BlobStore
     from oci.spec.descriptor import Descriptor
     from oci.transports.base import ImageDestination, ImageSource
 
@@ -28,7 +29,7 @@ class Workplace:
         session: Session,
         base: Image | None,
         from_index: bool,
-        source: BlobReader | None,
+        source: ImageSource | None,
         blobs: BlobStore,
         target: ImageDestination,
     ) -> None:
@@ -43,15 +44,17 @@ class Workplace:
         from oci.transports.copy import copy
         from oci.transports.source import IndexSource
 
-        stores = [self.blobs, *([self._source] if self._source is not None else [])]
+        base = [self._source] if self._source is not None else []
         new = IndexSource(
-            ChainBlobs(*stores),
+            ChainBlobs(self.blobs, *base),
             Index(manifests=(image.descriptor,), media_type=media_types.INDEX),
             reference="the new image",
             where="the new image",
         )
+        if self._source is not None:
+            new.parallel = self._source.parallel
         with self._session.progress("writing") as progress:
-            return copy(new, self._target, progress=progress)
+            return copy(new, self._target, kin=base, progress=progress)
 
 
 @contextmanager
@@ -86,7 +89,10 @@ def must_be_for(image: Image, platform: str | None, reference: str) -> None:
 
 @contextmanager
 def _store(destination: ImageDestination, target: sources.LocalRef) -> Iterator[BlobStore]:
-    """Where new blobs go: the layout itself; for an archive, which is written in one pass, a layout beside it."""
+    """Where new blobs go until they are written: the layout itself; else a layout that is removed again.
+
+    For an archive, which is written in one pass, it is beside it, for a registry in the system's folder for such.
+    """
     from oci.transports.from_layout import LayoutDestination
 
     if isinstance(destination, LayoutDestination):
@@ -97,7 +103,7 @@ def _store(destination: ImageDestination, target: sources.LocalRef) -> Iterator[
 
     from oci.layout.layout import Layout
 
-    folder = os.path.dirname(os.path.abspath(target.path))
+    folder = None if isinstance(target, RegistryRef) else os.path.dirname(os.path.abspath(target.path))
     with (
         tempfile.TemporaryDirectory(prefix=".ocikit-", dir=folder) as scratch,
         Layout.create(scratch) as layout,

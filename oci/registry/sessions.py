@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urljoin, urlsplit, urlunsplit
+from urllib.parse import quote
 
 from oci.errors import OciError, ProtocolViolation, RegistryError
 from oci.registry.manifests import stated_digest
 from oci.registry.scope import Scope
+from oci.registry.urls import parse_url, resolve
 from oci.spec.digest import Digest
 from oci.spec.record import Record
 
@@ -37,7 +38,6 @@ __all__ = [
     "with_digest",
 ]
 
-MAX_LOCATION = 16 << 10  # characters: upload state in a query takes about 500, a signed URL 2,000
 MAX_SIZE = 1 << 62  # bytes that a header may speak of; more is no size of a blob
 
 _NUMBER = re.compile(r"[0-9]{1,19}")
@@ -89,19 +89,14 @@ def next_location(response: Response, *, default: str | None = None) -> str:
         if default is None:
             raise ProtocolViolation(response.url, "the registry accepts an upload, but doesn't say where (no Location)")
         return default
-    if len(said) > MAX_LOCATION or not said.isascii() or not said.isprintable() or " " in said:
-        raise ProtocolViolation(response.url, "the Location of the upload is no URL")
     try:
-        here, there = urlsplit(response.url), urlsplit(urljoin(response.url, said))
-        ports = here.port, there.port
-    except ValueError:
-        raise ProtocolViolation(response.url, "the Location of the upload is no URL") from None
-    if there.scheme not in ("http", "https") or not there.hostname or there.username is not None:
-        raise ProtocolViolation(response.url, "the Location of the upload is no URL of a registry")
-    downgraded = (here.scheme, there.scheme, there.hostname) == ("https", "http", here.hostname)
-    if downgraded and ports[1] in (None, 80, ports[0]):
-        there = there._replace(scheme="https", netloc=here.netloc)
-    return urlunsplit(there._replace(fragment=""))
+        here = parse_url(response.url)
+        there = resolve(here, said)
+    except ProtocolViolation as error:
+        raise ProtocolViolation(response.url, f"the Location of the upload is {error.reason}") from None
+    if (here.scheme, there.scheme, there.host) == ("https", "http", here.host) and there.port in (80, here.port):
+        there = there.replace(scheme="https", port=here.port)
+    return str(there)
 
 
 def with_digest(location: str, digest: Digest) -> str:

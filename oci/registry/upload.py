@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 
 from oci.errors import ConnectionFailed, ProtocolViolation, RegistryError, RegistryRefused
 from oci.layout.blobs import Content
+from oci.registry.http import NotReached
 from oci.registry.mounts import mount
 from oci.registry.put_manifest import put_manifest
+from oci.registry.retry import Backoff, may_pass
 from oci.registry.sending import Body
 from oci.registry.sessions import (
     Upload,
@@ -51,7 +53,6 @@ LEAST_CHUNK = 512 << 10  # nginx's default limit for a body is 1 MiB
 _BYTES = {"Content-Type": "application/octet-stream"}
 _NOT_WHOLE = (405, 411, 413, 501)
 _GONE = (404, 410)
-_PASSING = (408, 416, 429, 500, 502, 503, 504)
 _SPOILT = frozenset(("BLOB_UPLOAD_INVALID", "DIGEST_INVALID", "RANGE_INVALID", "SIZE_INVALID"))
 
 
@@ -105,7 +106,8 @@ class _Push:
             raw = self._body.whole()
             if self.session is None and self._manners.by_post and self._post(raw):
                 return
-        failures = best = 0
+        best = 0
+        backoff = self._backoff()
         for _ in range(MAX_FAILURES):
             if self.session is None:
                 self.session, self._offset = begin(self._repository, self._digest), 0  # repeated by the client
@@ -116,9 +118,8 @@ class _Push:
                 if self._body.fault is not None:
                     raise self._body.fault from None
                 if self._offset > best:
-                    failures, best = 0, self._offset
-                failures += not (isinstance(error, RegistryRefused) and error.status == 413)  # that ends by itself
-                if failures >= self._client.settings.attempts or not self._goes_on(error, failures):
+                    best, backoff = self._offset, self._backoff()
+                if not self._goes_on(error, backoff):
                     raise
         raise ProtocolViolation(self._what, f"{self._repository} broke off the upload {MAX_FAILURES} times")
 
@@ -143,7 +144,7 @@ class _Push:
                 self._manners.by_post = False
                 self.session = begun(response)
         except RegistryRefused as error:
-            if error.status not in _PASSING:
+            if not may_pass(error.status):
                 self._manners.by_post = False
         except ConnectionFailed as error:
             if not error.again:
@@ -202,15 +203,14 @@ class _Push:
             self._offset = taken
         return session
 
-    def _goes_on(self, error: RegistryError, failures: int) -> bool:
+    def _goes_on(self, error: RegistryError, backoff: Backoff) -> bool:
         """Prepare the next attempt after a failure; False: there is none."""
         if isinstance(error, ConnectionFailed):
-            if not error.again:
+            if isinstance(error, NotReached) or not _wait(backoff, error.again):  # not reached: the client did its best
                 return False
-            self._pause(failures)
             # The second cut of one long request: shorter ones may come through, and an answer that got lost when the
             # server closed the connection may have been a 413.
-            self._in_chunks = self._in_chunks or failures > 1
+            self._in_chunks = self._in_chunks or backoff.tried > 2
             self._take_up()
             return True
         if not isinstance(error, RegistryRefused):
@@ -219,15 +219,16 @@ class _Push:
             return self._shorter(error)
         if error.status in _GONE or "BLOB_UPLOAD_UNKNOWN" in error.codes:
             self.session, self._offset = None, 0
-            return True
-        if error.status in _PASSING:
-            if error.status != 416:
-                self._pause(failures)
+            return _wait(backoff)
+        # 429 was waited for by the client.
+        if error.status == 416 or (may_pass(error.status) and error.status != 429):
+            if not _wait(backoff):
+                return False
             self._take_up()
             return True
         if self._offset and not _SPOILT.isdisjoint(error.codes):  # what it kept from before a cut was not what we sent
             self._anew()
-            return True
+            return _wait(backoff)
         return False
 
     def _shorter(self, error: RegistryRefused) -> bool:
@@ -256,6 +257,14 @@ class _Push:
             cancel(self._repository, self.session)
         self.session, self._offset = None, 0
 
-    def _pause(self, failures: int) -> None:
-        settings = self._client.settings
-        settings.sleep(min(0.5 * 2**failures, 30.0))
+    def _backoff(self) -> Backoff:
+        return Backoff(max(1, self._client.settings.attempts), self._client._sleep)
+
+
+def _wait(backoff: Backoff, again: bool = True) -> bool:
+    """Wait before the next attempt; False: there is to be none."""
+    seconds = backoff.pause() if again else None
+    if seconds is None:
+        return False
+    backoff.wait(seconds)
+    return True
