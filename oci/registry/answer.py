@@ -14,6 +14,7 @@ handed out.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import io
 import socket
@@ -110,6 +111,11 @@ class Pipe(io.RawIOBase):
         if self._deadline is not None:
             return f"the headers of its answer are longer than {MAX_HEAD} bytes"
         return "a chunked body with more chunk headers or trailers than body"
+
+    def abort(self) -> None:
+        """End the connection below a read that waits in another thread."""
+        with contextlib.suppress(OSError):  # the plain method: TLS's own would let that thread see undeciphered bytes
+            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
 
     def close(self) -> None:
         if not self.closed:

@@ -90,7 +90,7 @@ class Client:
         """
         job = _Job(self, method, path_or_url, scopes, headers, body, length, expect, what, follow)
         again = is_idempotent(method) if retry is None else retry
-        backoff = Backoff(max(1, self.settings.attempts), self._sleep)
+        backoff = Backoff(max(1, self.settings.attempts), self.wait)
         while True:
             try:
                 response = job.once()
@@ -126,7 +126,7 @@ class Client:
         if self.settings.warn is not None and pause >= SLOW:
             self.settings.warn(f"{show(what)}: {reason}; trying again in {pause:.0f} seconds")
 
-    def _sleep(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> None:
         """Sleep, unless `close` ends it: a thread that waits for a server must not keep an interrupted command."""
         if self.settings.sleep is not sleep:
             self.settings.sleep(seconds)

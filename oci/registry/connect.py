@@ -13,9 +13,8 @@ from typing import Self
 
 from oci.registry.client import Client
 from oci.registry.http import Http
-from oci.registry.settings import Endpoint, Settings
-
 from oci.registry.repository import Repository
+from oci.registry.settings import Endpoint, Settings
 from oci.spec.reference import DEFAULT_REGISTRY, RegistryRef
 
 __all__ = ["Connected", "connect", "connect_push", "connect_registry"]

@@ -20,7 +20,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from oci.errors import (
-    AuthenticationFailed,
     BlobNotFound,
     ConnectionFailed,
     NotFound,
@@ -31,18 +30,17 @@ from oci.errors import (
     SizeMismatch,
 )
 from oci.registry.manifests import refuse_encoding
+from oci.registry.retry import Backoff
 from oci.spec.descriptor import Descriptor
 
 if TYPE_CHECKING:
+    from oci.registry.client import Client
     from oci.registry.http import Response
-    from oci.registry.settings import Settings
     from oci.spec.digest import Digest
 
 __all__ = ["Download", "Place"]
 
 MIN_PROGRESS = 1 << 20  # bytes by which a connection must get on to count as one that works; the rest of a small blob
-MAX_PAUSE = 10.0  # seconds between two attempts
-_FIRST_PAUSE = 0.5
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.ASCII)
 _LENGTH = re.compile(r"\d{1,19}", re.ASCII)
@@ -52,11 +50,7 @@ class Place(Protocol):
     """Somewhere a blob can be asked for: a repository, or an address that a descriptor gives."""
 
     @property
-    def settings(self) -> Settings: ...
-
-    def is_own(self, url: str) -> bool:
-        """Whether a URL is the place's own, none that it sent us to."""
-        ...
+    def client(self) -> Client: ...
 
     def blob_url(self, digest: Digest) -> str:
         """What is asked, for messages."""
@@ -81,7 +75,7 @@ class Download(Iterator[bytes]):
         self._skip = 0  # bytes to read over before the next one that is wanted
         self._etag: str | None = None
         self._ranges = True
-        self._failures = 0  # in a row, without progress
+        self._backoff = self._patience()  # for what fails in a row, without progress
         self._mark = 0  # where the connection in use began
         self._aborted = False
         self._closed = False
@@ -147,43 +141,42 @@ class Download(Iterator[bytes]):
         if response is not None:
             response.close()
 
-    def _connect(self, error: OciError | None) -> None:
-        """Have the next bytes come; `error` is what ended the connection before, None at the beginning."""
+    def _patience(self) -> Backoff:
+        client = self._places[0].client
+        return Backoff(max(1, client.settings.attempts), client.wait)
+
+    def _connect(self, cut: ConnectionFailed | None) -> None:
+        """Have the next bytes come; `cut` is what ended the connection before, None at the beginning."""
+        error: OciError | None = cut
+        again = cut is not None and cut.again
         while True:
             if error is not None:
-                self._give_up_or_wait(error)
+                self._give_up_or_wait(error, again)
             try:
                 self._open(self._places[0])
             except (NotFound, RegistryError, SizeMismatch) as failed:
                 self._drop()
-                error = failed
+                # No connection at all: the client has tried that often enough.
+                error, again = failed, _is_stale(failed)
             else:
                 return
 
-    def _give_up_or_wait(self, error: OciError) -> None:
+    def _give_up_or_wait(self, error: OciError, again: bool) -> None:
         """Raise the error where trying again makes no sense; otherwise say where to go on, after a pause."""
         if self._aborted:
             raise error
         progress = self._had - self._mark
         if progress and progress >= min(MIN_PROGRESS, self._size):
-            self._failures = 0
-        settings = self._places[0].settings
-        if self._may_pass(error) and self._failures + 1 < settings.attempts:
-            self._failures += 1
-            if self._failures > 1:  # the first time at once: a connection was cut, and the server is there
-                settings.sleep(min(MAX_PAUSE, _FIRST_PAUSE * 2 ** (self._failures - 2)))
+            self._backoff = self._patience()
+        pause = self._backoff.pause() if again else None
+        if pause is not None:
+            # The first time at once: one connection was cut, and the server is there.
+            self._backoff.wait(pause if self._backoff.tried > 1 else 0.0)
         elif len(self._places) > 1:
             del self._places[0]  # a mirror that doesn't have it, or can't give it
-            self._failures, self._etag, self._ranges = 0, None, True
+            self._backoff, self._etag, self._ranges = self._patience(), None, True
         else:
             raise error
-
-    def _may_pass(self, error: OciError) -> bool:
-        if isinstance(error, ConnectionFailed):
-            return error.again
-        # A refusal by the host that the registry sent us to: its address may have run out. The next one is new.
-        refused = isinstance(error, RegistryRefused | AuthenticationFailed)
-        return refused and not self._places[0].is_own(error.url)
 
     def _open(self, place: Place) -> None:
         self._mark = self._had
@@ -246,6 +239,17 @@ class Download(Iterator[bytes]):
         take = min(self._skip, len(chunk))
         self._skip -= take
         return chunk[take:]
+
+
+def _is_stale(error: OciError) -> bool:
+    """Whether this may be about an address that the registry sent us to, and that has run out: it will give a new one.
+
+    What the registry itself says to a request without rights is AuthenticationFailed, so such an answer is of the other
+    host; storages also say 400 and 410, in words of their own.
+    """
+    if not isinstance(error, RegistryRefused):
+        return False
+    return error.status in (401, 403) or (error.status in (400, 410) and not error.codes)
 
 
 def _is_plain(text: str) -> bool:

@@ -29,21 +29,17 @@ class _ForeignPlace:
     def __init__(self, url: Url, settings: Settings, http: Http) -> None:
         from oci.registry.client import Client
 
-        self.settings = settings.replace(credentials=None)
         self._url = url
-        self._client: Client = Client(url.location, self.settings, http=http)
+        self.client: Client = Client(url.location, settings.replace(credentials=None), http=http)
 
     def __str__(self) -> str:
         return self._url.public
-
-    def is_own(self, url: str) -> bool:
-        return url.startswith(self._url.origin)
 
     def blob_url(self, digest: Digest) -> str:
         return self._url.public
 
     def get_blob(self, digest: Digest, headers: Mapping[str, str]) -> Response:
-        return self._client.request(
+        return self.client.request(
             "GET",
             str(self._url),
             scopes=(),

@@ -293,6 +293,10 @@ class Response:
             self._raw.close()
             self._raw.release_conn()
 
+    def abort(self) -> None:
+        """Make a read that waits in another thread fail at once; `close` would wait for it."""
+        self._answer.pipe.abort()
+
     def _finish(self) -> None:
         self._done = True
         self._answer.close()

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from oci.registry.scope import CATALOG, Scope
-
 from oci.errors import InvalidDigest, LimitExceeded, ProtocolViolation, RefNotFound, RegistryRefused
 from oci.registry.manifests import refuse_encoding
 from oci.registry.pages import Pages
+from oci.registry.scope import CATALOG, Scope
 from oci.spec.annotations import is_tag
 from oci.spec.digest import Digest
 from oci.spec.reference import is_repository
@@ -21,7 +20,6 @@ from oci.spec.wire import Fields, loads
 
 if TYPE_CHECKING:
     from oci.registry.client import Client
-
     from oci.registry.repository import Repository
 
 __all__ = ["catalog", "tags"]
@@ -83,11 +81,11 @@ def _names(
             if response.status != 200:
                 response.discard()
                 if response.status == 400:
-                    raise RegistryRefused(response.url, f"{what}: the registry refuses to go on", status=400)
+                    raise RegistryRefused(response.place, f"{what}: the registry refuses to go on", status=400)
                 raise missing
             refuse_encoding(response, what)
             raw = response.read(MAX_LIST, what)
-        listed = _read(raw, key, is_name, response.url, what)
+        listed = _read(raw, key, is_name, response.place, what)
         new = [name for name in dict.fromkeys(listed) if name not in seen]
         seen.update(new)
         if len(seen) > MAX_NAMES:

@@ -7,9 +7,8 @@ server has none or a generic one, the document's own `mediaType` stands in, and 
 
 from __future__ import annotations
 
-from oci.registry.http import Response
-
 from oci.errors import DigestMismatch, InvalidDigest, InvalidDocument, ProtocolViolation
+from oci.registry.http import Response
 from oci.spec import media_types
 from oci.spec.digest import Digest
 from oci.spec.record import Record
@@ -68,7 +67,7 @@ def refuse_encoding(response: Response, what: str) -> None:
     coding = (response.headers.get("Content-Encoding") or "identity").strip().lower()
     if coding not in ("identity", ""):
         raise ProtocolViolation(
-            response.url, f"{what} came with Content-Encoding {coding[:40]!r}, which nobody asked for"
+            response.place, f"{what} came with Content-Encoding {coding[:40]!r}, which nobody asked for"
         )
 
 
@@ -99,7 +98,7 @@ def stated_digest(response: Response, what: str) -> Digest | None:
     try:
         return Digest.parse(text)
     except InvalidDigest:
-        raise ProtocolViolation(response.url, f"{what}: its Docker-Content-Digest is no digest") from None
+        raise ProtocolViolation(response.place, f"{what}: its Docker-Content-Digest is no digest") from None
 
 
 def media_type_of(response: Response, raw: bytes, *, what: str) -> str:

@@ -24,7 +24,6 @@ from oci.spec.wire import MAX_MANIFEST
 
 if TYPE_CHECKING:
     from oci.registry.http import Response
-
     from oci.registry.repository import Repository
 
 __all__ = ["has_api", "referrers", "referrers_tag"]
@@ -50,7 +49,7 @@ def referrers(repository: Repository, digest: Digest, *, artifact_type: str | No
     for page in pages:
         found, response, filtered = _page(repository, page, what)
         if found is None and page != path:  # it has the API, so the tag is no answer
-            raise ProtocolViolation(response.url, f"{what}: the registry has lost a page of the list on the way")
+            raise ProtocolViolation(response.place, f"{what}: the registry has lost a page of the list on the way")
         from_api = found is not None
         if found is None:
             found = _by_tag(repository, digest)

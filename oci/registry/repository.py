@@ -10,12 +10,6 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from oci.registry.client import Client
-from oci.registry.http import Response
-from oci.registry.responses import error_of, parse_errors
-from oci.registry.scope import Scope
-from oci.registry.settings import Settings
-
 from oci.errors import (
     BlobNotFound,
     InvalidReference,
@@ -25,8 +19,12 @@ from oci.errors import (
     RegistryRefused,
 )
 from oci.registry import listing, referrers
+from oci.registry.client import Client
 from oci.registry.download import Download
+from oci.registry.http import Response
 from oci.registry.manifests import ACCEPT, Fetched, fetched, media_type_of, refuse_encoding, stated_digest
+from oci.registry.responses import error_of
+from oci.registry.scope import Scope
 from oci.spec.annotations import is_tag
 from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
@@ -34,8 +32,6 @@ from oci.spec.reference import is_repository
 from oci.spec.wire import MAX_MANIFEST
 
 __all__ = ["Fetched", "Repository"]
-
-MAX_ERROR = 64 << 10  # bytes of an error answer that are read: some sentences of JSON
 
 _LENGTH = re.compile(r"\d{1,19}", re.ASCII)
 
@@ -52,10 +48,6 @@ class Repository:
     @property
     def host(self) -> str:
         return self.client.host
-
-    @property
-    def settings(self) -> Settings:
-        return self.client.settings
 
     def __str__(self) -> str:
         return f"{self.host}/{self.name}"
@@ -94,7 +86,7 @@ class Repository:
                 media_type = media_type_of(response, b"{}", what=what)
                 if isinstance(reference, Digest) and digest != reference:
                     if digest.algorithm == reference.algorithm:
-                        raise ProtocolViolation(response.url, f"asked for {reference}, it says that it has {digest}")
+                        raise ProtocolViolation(response.place, f"asked for {reference}, it says that it has {digest}")
                     digest = reference
                 return Descriptor(media_type=media_type, digest=digest, size=length)
         try:
@@ -135,9 +127,6 @@ class Repository:
 
     def blob_url(self, digest: Digest) -> str:
         return f"{self.host}{self.blob_path(digest)}"
-
-    def is_own(self, url: str) -> bool:
-        return url.removeprefix("https://").removeprefix("http://").partition("/")[0] == self.host
 
     def get_blob(self, digest: Digest, headers: Mapping[str, str]) -> Response:
         """One GET of a blob, with the headers of a range; 200, 206, 404 and 416 come back."""
@@ -223,12 +212,11 @@ class Repository:
             if response.status < 300:
                 response.discard()
                 return
-            # Disabled is 405 or 400 with UNSUPPORTED; other words of a 400 are about the request.
-            raw = response.read(MAX_ERROR, what)
-            codes = tuple(code for code, _ in parse_errors(raw))
-            if response.status == 405 or "UNSUPPORTED" in codes:
-                raise RegistryRefused(response.url, f"{what}: {advice}", status=response.status, codes=codes)
-            raise error_of(response, raw, what=what)
+            # Disabled is 405, or 400 with UNSUPPORTED; other words of a 400 are about the request.
+            error = error_of(response, what=what, host=self.host)
+            if isinstance(error, RegistryRefused) and (error.status == 405 or "UNSUPPORTED" in error.codes):
+                raise RegistryRefused(error.url, f"{what}: {advice}", status=error.status, codes=error.codes)
+            raise error
 
 
 def content_length(response: Response) -> int | None:

@@ -11,7 +11,6 @@ With mirrors, the first one that has the top document serves the rest; what it l
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Self
@@ -54,11 +53,9 @@ class RegistrySource(VerifyingReader):
         self._places: Sequence[Repository] = tuple(repositories)
         self._known = Memory()
         self._top: Descriptor | None = None
-        self._mutex = threading.Lock()
-        self._running: set[Download] = set()
 
     @classmethod
-    def open(cls, reference: RegistryRef, settings: Settings) -> Self:
+    def connect(cls, reference: RegistryRef, settings: Settings) -> Self:
         """Open a reference; nothing is sent before something is asked for."""
         return cls(reference, connect(reference, settings), settings)
 
@@ -123,13 +120,9 @@ class RegistrySource(VerifyingReader):
                 raise
             yield iter((self._document(digest),))
             return
-        with self._mutex:
-            self._running.add(download)
         try:
             yield download
         finally:
-            with self._mutex:
-                self._running.discard(download)
             download.close()
 
     def _holders(self, descriptor: Descriptor) -> list[Place]:
@@ -181,11 +174,8 @@ class RegistrySource(VerifyingReader):
     # The end
 
     def abort(self) -> None:
-        """Make every read that waits for the network fail at once, whichever thread it is in."""
-        with self._mutex:
-            running = tuple(self._running)
-        for download in running:
-            download.abort()
+        """Make every read that waits for the network fail at once, whichever thread it is in; none can follow."""
+        self._connected.http.close()
 
     def close(self) -> None:
         self._connected.close()

@@ -30,7 +30,7 @@ class Opener(Record, kw_only=False):
         """Open a reference for reading; nothing is sent yet."""
         from oci.transports.from_registry import RegistrySource
 
-        return RegistrySource.open(_registry(reference), self.settings)
+        return RegistrySource.connect(_registry(reference), self.settings)
 
     def destination(self, reference: RegistryRef | StoreRef) -> ImageDestination:
         """Open a reference for writing; nothing is sent yet."""
