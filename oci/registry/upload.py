@@ -224,7 +224,10 @@ class _Push:
         if error.status == 416 or (may_pass(error.status) and error.status != 429):
             if not _wait(backoff):
                 return False
+            start = self._offset
             self._take_up()
+            if error.status == 416 and self._in_chunks and self._offset == start:  # GHCR says so of chunks over 4 MiB
+                self._manners.chunk = max(self._manners.chunk // 2, LEAST_CHUNK)
             return True
         if self._offset and not _SPOILT.isdisjoint(error.codes):  # what it kept from before a cut was not what we sent
             self._anew()
@@ -258,7 +261,7 @@ class _Push:
         self.session, self._offset = None, 0
 
     def _backoff(self) -> Backoff:
-        return Backoff(max(1, self._client.settings.attempts), self._client._sleep)
+        return Backoff(max(1, self._client.settings.attempts), self._client.wait)
 
 
 def _wait(backoff: Backoff, again: bool = True) -> bool:

@@ -26,7 +26,7 @@ from oci.spec.digest import Digest
 from oci.spec.document import Document
 from oci.spec.index import Index
 from oci.spec.manifest import Manifest
-from tests.support.scripted import Answer, ScriptedServer
+from tests.support.scripted import Answer, Request, ScriptedServer
 from tests.support.shelf import Shelf, refused
 
 SUBJECT = Descriptor(media_type=media_types.MANIFEST, digest=Digest.of(b"the image"), size=9)
@@ -54,8 +54,8 @@ def shelf() -> Shelf:
 
 
 def manifest(subject: Descriptor | None = None, **fields: object) -> bytes:
-    model = Manifest(config=EMPTY_DESCRIPTOR, layers=(), subject=subject, **{"artifact_type": SIGNATURE, **fields})
-    return Document.of(model).raw
+    model = Manifest(config=EMPTY_DESCRIPTOR, layers=(), subject=subject, artifact_type=SIGNATURE)
+    return Document.of(model.replace(**fields)).raw
 
 
 def listed(shelf: Shelf, tag: str = TAG) -> list[dict[str, object]]:
@@ -219,7 +219,10 @@ def test_an_index_has_a_subject_too(server: ScriptedServer, repository: Reposito
 def test_the_acknowledgement_has_to_be_of_the_subject(
     server: ScriptedServer, repository: Repository, shelf: Shelf
 ) -> None:
-    server.on("PUT", "/v2/app/manifests/x", status=201, headers={"OCI-Subject": str(Digest.of(b"other"))})
+    def another(seen: Request) -> Answer:
+        return Answer(shelf.answer(seen).status, {"OCI-Subject": str(Digest.of(b"other"))})
+
+    server.on("PUT", "/v2/app/manifests/x", another)
     shelf.serve(server)
     put_manifest(repository, manifest(SUBJECT), media_types.MANIFEST, "x")
     assert len(listed(shelf)) == 1
