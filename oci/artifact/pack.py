@@ -1,0 +1,211 @@
+"""Files → the blobs and the manifest of an artifact, at any destination.
+
+image-spec v1.1.1 manifest.md#guidelines-for-artifact-usage: the artifact's type is `artifactType`; where there is no
+config it is the empty descriptor, and where there are no layers one empty layer. Nothing says when or where it was
+made unless a time is given, and annotations are sorted, so that the same files give the same digest.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from oci.artifact.files import Annotations, File
+from oci.artifact.folder import pack_folder
+from oci.artifact.names import CONTENT_DIGEST, CONTENT_UNPACK, FILE_TYPE, FOLDER_TYPE, UNKNOWN_ARTIFACT, UNKNOWN_CONFIG
+from oci.errors import InvalidInput, SourceError, show
+from oci.spec import media_types, rfc3339
+from oci.spec.annotations import CREATED, TITLE
+from oci.spec.descriptor import EMPTY_DESCRIPTOR, EMPTY_JSON, Descriptor
+from oci.spec.digest import Digest
+from oci.spec.document import Document
+from oci.spec.manifest import Manifest
+from oci.streams.chunks import read_chunks
+from oci.streams.progress import Meter, Progress, Share
+from oci.transports.base import ImageDestination, Warn
+
+__all__ = ["pack", "push"]
+
+_FILE_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+def push(
+    destination: ImageDestination,
+    files: Sequence[File],
+    *,
+    artifact_type: str | None = None,
+    config: File | None = None,
+    annotations: Annotations | None = None,
+    created: str | None = None,
+    progress: Progress | None = None,
+    warn: Warn | None = None,
+) -> Descriptor:
+    """Push files as an artifact, and make it what the destination's reference names. See `pack`."""
+    manifest = pack(
+        destination,
+        files,
+        artifact_type=artifact_type,
+        config=config,
+        annotations=annotations,
+        created=created,
+        progress=progress,
+        warn=warn,
+    )
+    destination.commit(manifest.raw, manifest.descriptor)
+    return manifest.descriptor
+
+
+def pack(
+    destination: ImageDestination,
+    files: Sequence[File],
+    *,
+    artifact_type: str | None = None,
+    config: File | None = None,
+    subject: Descriptor | None = None,
+    annotations: Annotations | None = None,
+    created: str | None = None,
+    progress: Progress | None = None,
+    warn: Warn | None = None,
+) -> Document[Manifest]:
+    """Bring the blobs of an artifact to a destination; give its manifest, which is still to be stored.
+
+    `artifact_type` may be left out beside a `config`, whose media type then says it; beside neither it is "unknown".
+    `created` is RFC 3339 text. Raises InvalidInput, SourceError, and what writing to the destination raises.
+    """
+    notes = annotations or Annotations()
+    named = [notes.apply(file) for file in files]
+    _check_titles([file for file, _ in named])
+    if artifact_type is None and config is None:
+        artifact_type = UNKNOWN_ARTIFACT
+    if artifact_type is not None and not media_types.is_media_type(artifact_type):
+        raise InvalidInput(f"{show(artifact_type)!r} is not a media type (type/subtype, RFC 6838 section 4.2)")
+    kind = UNKNOWN_CONFIG if config is None else config.media_type or UNKNOWN_CONFIG
+    if artifact_type is None and kind == media_types.EMPTY:
+        raise InvalidInput("a config of the empty media type says nothing of the artifact; give its type")
+    sources = [_Source.look(file, extra) for file, extra in named]
+    packer = _Packer(destination, Meter(progress, sum(source.size for source in sources)), created, warn)
+    layers = tuple(packer.add(source) for source in sources)
+    described = EMPTY_DESCRIPTOR if config is None else packer.file(config.path, kind)
+    if config is None or not layers:
+        packer.bytes(EMPTY_DESCRIPTOR, EMPTY_JSON)
+    own = dict(notes.manifest)
+    if created is not None:
+        own.setdefault(CREATED, created)
+    model = Manifest(
+        config=described.replace(annotations=_sorted(notes.config)),
+        layers=layers or (EMPTY_DESCRIPTOR,),
+        artifact_type=artifact_type,
+        subject=subject,
+        annotations=_sorted(own),
+    )
+    return Document.of(model)
+
+
+def _sorted(annotations: Mapping[str, str]) -> dict[str, str]:
+    return dict(sorted(annotations.items()))
+
+
+def _check_titles(files: Sequence[File]) -> None:
+    seen: dict[str, str] = {}
+    for file in files:
+        if file.title in seen:
+            raise InvalidInput(
+                f"{show(seen[file.title])} and {show(file.path)} would both have the title {show(file.title)!r}; "
+                "an annotation file can give them others"
+            )
+        seen[file.title] = file.path
+
+
+class _Source:
+    """A file or directory that was looked at before anything is written."""
+
+    def __init__(self, file: File, annotations: Mapping[str, str], size: int, folder: bool) -> None:
+        self.file, self.annotations, self.size, self.folder = file, annotations, size, folder
+
+    @classmethod
+    def look(cls, file: File, annotations: Mapping[str, str]) -> _Source:
+        try:
+            status = os.stat(file.path)
+        except FileNotFoundError:
+            raise SourceError(file.path, "no such file or directory") from None
+        except OSError as error:
+            raise SourceError(file.path, f"can't be read: {error.strerror}") from error
+        folder = stat.S_ISDIR(status.st_mode)
+        if not folder and not stat.S_ISREG(status.st_mode):
+            raise SourceError(file.path, "is neither a file nor a directory")
+        if file.title == "." and not folder:
+            raise InvalidInput(f"{show(file.path)}: a file can't have the title '.'")
+        return cls(file, annotations, 0 if folder else status.st_size, folder)
+
+
+class _Packer:
+    """Brings one blob after the other to the destination."""
+
+    def __init__(self, destination: ImageDestination, meter: Meter, created: str | None, warn: Warn | None) -> None:
+        self._destination, self._meter, self._warn = destination, meter, warn
+        self._mtime_ns = 0 if created is None else rfc3339.parse(created)
+
+    def add(self, source: _Source) -> Descriptor:
+        """Store a file or directory as a layer; give its descriptor, annotated."""
+        file = source.file
+        if source.folder:
+            described, own = self._folder(file)
+        else:
+            described, own = self.file(file.path, file.media_type or FILE_TYPE), {}
+        return described.replace(annotations=_sorted({TITLE: file.title, **own, **source.annotations}))
+
+    def _folder(self, file: File) -> tuple[Descriptor, dict[str, str]]:
+        def warn(path: bytes, why: str) -> None:
+            if self._warn is not None:
+                self._warn(f"{show(os.path.join(os.fsencode(file.path), path))}: {why}")
+
+        self._meter.add(0, show(file.path))
+        with self._destination.writer() as blob:
+            summary = pack_folder(file.path, file.title, blob, mtime_ns=self._mtime_ns, warn=warn)
+        described = Descriptor(media_type=file.media_type or FOLDER_TYPE, digest=summary.digest, size=summary.size)
+        return described, {CONTENT_DIGEST: str(summary.diff_id), CONTENT_UNPACK: "true"}
+
+    def file(self, path: str, media_type: str) -> Descriptor:
+        """Store a file as a blob; it is read twice, first for its digest."""
+        with _opened(path) as chunks:
+            hasher, size = Digest.of(b"").hasher(), 0
+            for chunk in chunks:
+                hasher.update(chunk)
+                size += len(chunk)
+        described = Descriptor(media_type=media_type, digest=Digest("sha256", hasher.hexdigest()), size=size)
+        share = self._meter.share(show(path))
+        if not self._destination.has(described):
+            self._destination.put_blob(described, lambda: _counted(path, share))
+        share.complete(size)
+        return described
+
+    def bytes(self, described: Descriptor, data: bytes) -> None:
+        if not self._destination.has(described):
+            self._destination.put_blob(described, lambda: _given(data))
+
+
+@contextmanager
+def _given(data: bytes) -> Iterator[Iterator[bytes]]:
+    yield iter((data,))
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[Iterator[bytes]]:
+    try:
+        fd = os.open(path, _FILE_FLAGS)
+    except OSError as error:
+        raise SourceError(path, f"can't be read: {error.strerror}") from error
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise SourceError(path, "was replaced while it was read")
+        yield read_chunks(fd)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _counted(path: str, share: Share) -> Iterator[Iterator[bytes]]:
+    with _opened(path) as chunks:
+        yield share.counted(chunks)
