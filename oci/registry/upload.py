@@ -83,8 +83,8 @@ class Uploader:
         try:
             push.run()
         except BaseException as error:
-            # A dead connection would hold up the news of it; the session runs out by itself.
-            if push.session is not None and not isinstance(error, ConnectionFailed):
+            # A dead connection would hold up the news, and an interrupt doesn't wait: the session runs out by itself.
+            if push.session is not None and isinstance(error, Exception) and not isinstance(error, ConnectionFailed):
                 cancel(self.repository, push.session)
             raise
         finally:

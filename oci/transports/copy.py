@@ -95,9 +95,8 @@ class _BlobCopier:
     def one(self, blob: Descriptor) -> None:
         share = self._meter.share(name_of(blob))
         # Adopting comes first: it is one question to a registry, and its answer tells as much as `has` would.
-        if not any(self._destination.adopt(blob, keeper) for keeper in self._keepers) and not self._destination.has(
-            blob
-        ):
+        adopted = any(self._destination.adopt(blob, keeper) for keeper in self._keepers)
+        if not adopted and not self._destination.has(blob):
             self._destination.put_blob(blob, lambda: self._content(blob, share))
         share.complete(blob.size)
 
@@ -126,7 +125,14 @@ class _BlobCopier:
             futures = [pool.submit(self.one, blob) for blob in blobs]
             try:
                 done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-            finally:  # an interrupt of this thread stops the others too
+            except (
+                BaseException
+            ):  # an interrupt of this thread stops the others too, also those that wait for a network
+                self._stop.set()
+                for end in (*self._keepers, self._destination):
+                    end.abort()
+                raise
+            finally:
                 self._stop.set()
                 pool.shutdown(wait=True, cancel_futures=True)
         errors = [error for f in done if (error := f.exception()) is not None and not isinstance(error, _Stopped)]

@@ -99,6 +99,9 @@ class ArchiveDestination:
                         self._writer.put(chunks, descriptor)
         return index.replace(manifests=kept)
 
+    def abort(self) -> None:
+        """Nothing here waits for long."""
+
     def close(self) -> None:
         self._writer.close()
         if self._old is not None:

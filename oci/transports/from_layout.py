@@ -65,6 +65,9 @@ class LayoutDestination:
         else:
             self.layout.tag(self._tag, descriptor)
 
+    def abort(self) -> None:
+        """Nothing here waits for long."""
+
     def close(self) -> None:
         self._held.close()
 

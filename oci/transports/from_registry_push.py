@@ -138,6 +138,9 @@ class RegistryDestination:
             )
         put_manifest(self.repository, raw, descriptor.media_type, self._reference.tag)
 
+    def abort(self) -> None:
+        self._connected.close()
+
     def close(self) -> None:
         """Give up what was begun and not used, and let go of the connections."""
         with self._mutex:
@@ -151,7 +154,9 @@ class RegistryDestination:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None = None, *rest: object) -> None:
+        if kind is not None and not issubclass(kind, Exception):
+            self.abort()  # an interrupt doesn't wait for a registry's answers
         self.close()
 
 

@@ -41,6 +41,9 @@ class BlobsSource:
     def size(self, digest: Digest) -> int | None:
         return self.blobs.size(digest)
 
+    def abort(self) -> None:
+        """Nothing here waits for long."""
+
     def close(self) -> None:
         """Nothing is held open."""
 
