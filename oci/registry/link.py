@@ -96,10 +96,11 @@ def next_page(values: Sequence[str], *, page: str, host: str) -> str | None:
             raise ProtocolViolation(f"{host}{page}", "its link to the next page is no URL") from None
         if leaves or parts.scheme not in ("", "http", "https"):
             raise ProtocolViolation(f"{host}{page}", "its link to the next page leads to another host; not followed")
-        # The scheme is ours: a registry behind a proxy that ends TLS writes http:// for what is asked by https.
-        joined = urlsplit(urljoin(page, target if not parts.netloc else parts._replace(scheme="", netloc="").geturl()))
-        path = "/" + joined.path.lstrip("/")  # two slashes at the beginning would be a host again
-        return f"{path}?{joined.query}" if joined.query else path
+        # The scheme is ours: a registry behind a proxy that ends TLS writes http:// for what is asked by https. Two
+        # slashes at the beginning of a path would be a host.
+        query = f"?{parts.query}" if parts.query else ""
+        here = f"/{parts.path.lstrip('/')}" if parts.netloc else parts.path
+        return urljoin(page, here + query)
     return None
 
 

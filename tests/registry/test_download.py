@@ -94,10 +94,10 @@ def test_a_cut_blob_is_taken_up_where_it_was_cut(etag: str | None, server: Scrip
 
 
 def test_a_blob_that_stalls_is_taken_up(server: ScriptedServer, app: Repository) -> None:
-    server.on("GET", PATH, times=1, body=DATA, stall_after=100_000)
+    server.on("GET", PATH, times=1, body=DATA, stall_after=600_000)
     server.on("GET", PATH, ranged)
     assert read(app) == DATA
-    assert ranges(server)[1] == "bytes=100000-"
+    assert ranges(server)[1] == "bytes=524288-"  # what came of the piece that was waited for is lost
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -165,8 +165,8 @@ def test_pauses_get_longer_and_the_first_try_is_at_once(server: ScriptedServer) 
     server.on("GET", PATH, body=DATA, cut_after=0)
     with repository_of(server.host, attempts=5, sleep=slept.append) as app, pytest.raises(ConnectionFailed):
         read(app)
-    assert len(slept) == 3
     assert slept == sorted(slept)
+    assert (len(slept), slept[0]) == (4, 0)
 
 
 @pytest.mark.parametrize(
