@@ -31,9 +31,10 @@ ACCEPT = ", ".join(
     (media_types.MANIFEST, media_types.INDEX, media_types.DOCKER_MANIFEST, media_types.DOCKER_LIST, "*/*")
 )
 
-# What servers say that don't know better: object stores, web servers, registries with a plain file behind them.
+# What servers say that don't know better: object stores, web servers, registries with a plain file behind them. HTML is
+# the log-in page of a Wi-Fi or a proxy: reading it as a document tells that it is none.
 _GENERIC = frozenset(
-    ("", "application/json", "application/octet-stream", "binary/octet-stream", "text/plain", "text/json")
+    ("", "application/json", "application/octet-stream", "binary/octet-stream", "text/plain", "text/json", "text/html")
 )
 
 _KNOWN = _GENERIC | {media_types.MANIFEST, media_types.INDEX, media_types.DOCKER_MANIFEST, media_types.DOCKER_LIST}
