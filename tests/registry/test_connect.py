@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from oci.registry.connect import connect, connect_push, connect_registry
@@ -32,12 +30,11 @@ def with_conf(*endpoints: Endpoint, **changes: object) -> tuple[Conf, Settings]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     def sent(*values: object, **named: object) -> None:
         raise AssertionError("a request was sent")
 
     monkeypatch.setattr("oci.registry.http.Http.exchange", sent)
-    yield
 
 
 def test_without_a_registries_conf_it_is_the_registry_that_is_named() -> None:
