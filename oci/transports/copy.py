@@ -125,12 +125,11 @@ class _BlobCopier:
             futures = [pool.submit(self.one, blob) for blob in blobs]
             try:
                 done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-            except (
-                BaseException
-            ):  # an interrupt of this thread stops the others too, also those that wait for a network
+            except BaseException:  # an interrupt of this thread stops the others, those that wait for a network too
                 self._stop.set()
-                for end in (*self._keepers, self._destination):
-                    end.abort()
+                for keeper in self._keepers:
+                    keeper.abort()
+                self._destination.abort()
                 raise
             finally:
                 self._stop.set()

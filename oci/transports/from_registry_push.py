@@ -154,8 +154,8 @@ class RegistryDestination:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None = None, *rest: object) -> None:
-        if kind is not None and not issubclass(kind, Exception):
+    def __exit__(self, *exception: object) -> None:
+        if len(exception) > 1 and not isinstance(exception[1], Exception | None):
             self.abort()  # an interrupt doesn't wait for a registry's answers
         self.close()
 
