@@ -14,7 +14,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from http.client import BadStatusLine, HTTPException, LineTooLong, RemoteDisconnected
+from http.client import BadStatusLine, HTTPException, IncompleteRead, LineTooLong, RemoteDisconnected
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self, cast
 from weakref import WeakSet
@@ -556,7 +556,7 @@ def _not_reached(door: _Door, error: Exception, timeout: object) -> NotReached |
     library_reason = getattr(cause, "reason", None)
     if library_reason is not None and _is_tls(cause):
         return _not_tls(place, str(library_reason))
-    if isinstance(error, faults.ConnectTimeoutError) or isinstance(cause, TimeoutError):
+    if isinstance(cause, TimeoutError):
         return NotReached(place, f"no connection within {timeout:g} seconds" if timeout else "no connection in time")
     if isinstance(error, faults.NameResolutionError):
         import socket
@@ -604,6 +604,8 @@ def _tls_words(reason: str) -> str:
 def _broken(place: str, error: Exception) -> ConnectionFailed | ProtocolViolation:
     """Say what went wrong on a connection that was there."""
     cause = _cause(error)
+    if isinstance(cause, IncompleteRead):
+        return ConnectionFailed(place, "the connection was cut before the body's end")
     if isinstance(cause, (RemoteDisconnected, ConnectionError)):
         return ConnectionFailed(place, "the connection was closed before the answer's end")
     if _is_tls(cause):
