@@ -61,20 +61,26 @@ def page() -> str:
         if row.section != section:
             section = row.section
             parts.append(f"\n## {section}\n")
-        parts.append(command(row.name, tree.get_command(None, row.name)))
+        made = tree.get_command(None, row.name)
+        parts.append(command(row.name, made))
+        for name in row.commands:
+            parts.append(command(f"{row.name} {name}", made.get_command(None, name)))
     parts.append("\n## ocikit itself\n\n" + table(tree.params))
     return "\n".join(parts).rstrip() + "\n"
 
 
 def command(name: str, made: Any) -> str:
     arguments = [p for p in made.params if p.param_type_name == "argument"]
-    usage = " ".join(["ocikit", name, "[OPTIONS]", *map(argument, arguments)])
+    rest = ["COMMAND"] if hasattr(made, "list_commands") else ["[OPTIONS]", *map(argument, arguments)]
+    usage = " ".join(["ocikit", name, *rest])
     text = inspect.cleandoc(made.help or "").replace("\b\n", "")
     prose, _, example = text.partition("\nExample")
     lines = [f"### {name}\n", f"`{usage}`\n", prose.strip() + "\n"]
     if example:
         body = example.partition("\n")[2]
         lines.append("```sh\n" + inspect.cleandoc(body).strip() + "\n```\n")
+    if hasattr(made, "list_commands"):
+        return "\n".join(lines)
     return "\n".join(lines) + "\n" + table(made.params, skip=("quiet", "debug"))
 
 

@@ -54,6 +54,8 @@ def _ordinary(scan: Iterable[tuple[Entry, Data]], warn: Warn | None) -> Iterator
     for entry, data in scan:
         if entry.kind in _KINDS:
             entry.xattrs = None
+            if entry.kind != SYMLINK:
+                entry.mode &= 0o755  # as `_mode` takes it; 0664 and 0644 is a matter of umasks only
             yield entry, data
         elif warn is not None:
             warn(entry.name, f"is a {entry.kind}, which an artifact can't hold: left out")

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from oci.cli.command import PlainCommand, convert_cheaply
+from oci.cli.command import PlainCommand, PlainGroup, convert_cheaply
 from oci.cli.failures import UsageError
 from oci.cli.session import Session
 
@@ -27,12 +27,19 @@ class Command:
     help: str
     function: str = ""
     section: str
+    commands: tuple[str, ...] = ()  # for a command that only holds others: their names, and those of their functions
 
     def load(self) -> Any:
         """Import the module and make the command that typer runs."""
         module = import_module(f"oci.cli.{self.module}")
+        function = getattr(module, self.function or self.name)
         app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-        app.command(self.name, cls=PlainCommand)(getattr(module, self.function or self.name))
+        if not self.commands:
+            app.command(self.name, cls=PlainCommand)(function)
+            return typer.main.get_command(app)
+        app.callback(cls=PlainGroup)(function)
+        for name in self.commands:
+            app.command(name, cls=PlainCommand)(getattr(module, name))
         return typer.main.get_command(app)
 
 
@@ -69,6 +76,17 @@ TABLE: tuple[Command, ...] = (
     *_rows("Build", "append", append="Add layers from directories and tar files to an image, or to nothing."),
     *_rows("Build", "configure", config="Change an image's config without touching its layers."),
     *_rows("Unpack", "unpacking", unpack="Write the merged root file system of an image to a directory."),
+    Command(
+        name="artifact",
+        module="artifacts",
+        help="Push, pull and inspect artifacts: files in a registry, a layout or an archive.",
+        function="artifact",
+        section="Artifacts",
+        commands=("push", "pull", "inspect"),
+    ),
+    *_rows(
+        "Artifacts", "artifacts", attach="Attach files to an image or artifact: an SBOM, a signature, a test report."
+    ),
 )
 
 COMMANDS = {command.name: command for command in TABLE}
@@ -77,7 +95,7 @@ COMMANDS = {command.name: command for command in TABLE}
 _LATER = """
     diff cat extract waste tree explore convert build repack squash flatten rebase index bundle
     create run start exec stop kill wait logs ps rm commit export cp mount umount volume pull push
-    rmi store login logout tags referrers delete serve artifact attach keygen sign verify-signature
+    rmi store login logout tags referrers delete serve keygen sign verify-signature
     attest verify-attestation lock
 """
 LATER = frozenset(_LATER.split())

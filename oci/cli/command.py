@@ -6,7 +6,7 @@ from functools import cache
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from oci.cli.session import Session
 
@@ -24,6 +24,21 @@ class PlainCommand(TyperCommand):
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """Nothing: the examples stand in the docstring, where a reader of the code sees them too."""
+
+
+class PlainGroup(TyperGroup):
+    """A command that only holds other commands, such as `artifact`; its help shows them, and an example."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs["params"] = [*(kwargs.get("params") or ()), *_common_parameters()]
+        kwargs["context_settings"] = {"help_option_names": ["--help", "-h"], **(kwargs.get("context_settings") or {})}
+        super().__init__(*args, **kwargs)
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return [convert_cheaply(parameter) for parameter in super().get_params(ctx)]
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Nothing: as for PlainCommand."""
 
 
 @cache

@@ -36,7 +36,7 @@ def test_no_command_is_in_the_table_twice_or_said_to_come_later() -> None:
 
 
 def test_the_contract_of_this_version_is_offered() -> None:
-    wanted = "init ls inspect history files tag untag gc copy verify append config unpack"
+    wanted = "init ls inspect history files tag untag gc copy verify append config unpack artifact attach"
     assert set(COMMANDS) == set(wanted.split())
 
 
