@@ -3,7 +3,7 @@
 ::
 
     with Cutter(registry.port) as network:
-        network.cut_down(after=100_000)          # the next connection that has sent us 100,000 bytes down is reset
+        network.cut_down(after=100_000)          # the next connection with 100,000 bytes down ends there
         …  f"docker://{network.host}/app:v1"
 
 `down` is from the server to the client (a pull), `up` from the client to the server (a push). Each order is carried out
@@ -28,7 +28,7 @@ class _Order:
     way: str
     after: int
     times: int
-    stall: bool
+    how: str  # "end", "reset", "stall"
 
 
 class Cutter:
@@ -47,21 +47,21 @@ class Cutter:
         self.bytes = {"up": 0, "down": 0}
         self.host = f"127.0.0.1:{self._listener.getsockname()[1]}"
 
-    def cut_down(self, *, after: int, times: int = 1) -> None:
-        """Reset a connection once so many bytes came from the server."""
-        self._give(_Order("down", after, times, stall=False))
+    def cut_down(self, *, after: int, times: int = 1, hard: bool = False) -> None:
+        """End a connection once so many bytes came from the server; all of them arrive, unless `hard` resets it."""
+        self._give(_Order("down", after, times, "reset" if hard else "end"))
 
     def cut_up(self, *, after: int, times: int = 1) -> None:
         """Reset a connection once so many bytes went to the server."""
-        self._give(_Order("up", after, times, stall=False))
+        self._give(_Order("up", after, times, "reset"))
 
     def stall_down(self, *, after: int, times: int = 1) -> None:
         """Let nothing through any more on a connection, and keep it open."""
-        self._give(_Order("down", after, times, stall=True))
+        self._give(_Order("down", after, times, "stall"))
 
     def stall_up(self, *, after: int, times: int = 1) -> None:
         """The same once so many bytes went to the server."""
-        self._give(_Order("up", after, times, stall=True))
+        self._give(_Order("up", after, times, "stall"))
 
     def refuse(self, refusing: bool = True) -> None:
         """Close new connections at once, as while a server restarts."""
@@ -155,8 +155,10 @@ class Cutter:
                         self.bytes[way] += len(data)
                     order = self._due(way, passed[way])
                     if order is not None:
-                        if order.stall:
+                        if order.how == "stall":
                             self._stop.wait()
+                        elif order.how == "end":
+                            _end(client)
                         return True
         return True
 
@@ -165,6 +167,14 @@ class Cutter:
         with self._lock:
             places = [o.after - passed for o in self._orders if o.way == way and o.times > 0 and o.after > passed]
         return min([CHUNK, *places])
+
+
+def _end(connection: socket.socket) -> None:
+    """Say that nothing more comes, and wait until the other side has noticed: what was sent arrives."""
+    connection.shutdown(socket.SHUT_WR)
+    connection.settimeout(5)
+    while connection.recv(CHUNK):
+        pass
 
 
 def _reset(connection: socket.socket) -> None:
