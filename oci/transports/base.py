@@ -85,6 +85,10 @@ class ImageDestination(Protocol):
         """Store a manifest or index whose children were stored before, unless it is there."""
         ...
 
+    def put_referrer(self, raw: bytes, descriptor: Descriptor) -> None:
+        """Store a manifest or index that has a `subject`, so that its subject's referrers list it after `commit`."""
+        ...
+
     def commit(self, raw: bytes, descriptor: Descriptor) -> None:
         """Store the topmost document and make it what the reference names, as the last effect."""
         ...

@@ -3,7 +3,8 @@
 Rules: blobs before the documents that name them, children before parents, the topmost document last, and only then its
 name. What is there already is not written again, and what the destination can have from where a source keeps it is not
 carried through here. Every byte is verified while it is written. Documents are copied as they are stored, byte for
-byte, unless layers are compressed anew (see `recompress`).
+byte, unless layers are compressed anew (see `recompress`). Referrers, if they are wanted (see `attached`), come behind
+what they refer to, and before the name.
 
 A blob that the source lacks is left out where the spec allows it: a layer with `urls` (to be fetched from elsewhere),
 and an image of an index that is not stored (a sparse index), which is said through `warn`.
@@ -14,8 +15,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from oci.errors import BlobNotFound, DestinationError
+from oci.errors import BlobNotFound, DestinationError, InvalidInput
 from oci.layout.blobs import is_at_hand, name_of, open_content
 from oci.layout.documents import read_bytes
 from oci.layout.walk import is_document, walk
@@ -24,6 +26,9 @@ from oci.spec.descriptor import Descriptor
 from oci.spec.platform import Platform
 from oci.streams.progress import Meter, Share
 from oci.transports.base import ImageDestination, ImageSource, Progress, Warn
+
+if TYPE_CHECKING:
+    from oci.transports.attached import Attached
 
 __all__ = ["copy"]
 
@@ -35,6 +40,7 @@ def copy(
     platform: Platform | None = None,
     all_platforms: bool = False,
     compression: tuple[str, int | None] | None = None,
+    with_referrers: bool = False,
     kin: Sequence[ImageSource] = (),
     progress: Progress | None = None,
     warn: Warn | None = None,
@@ -44,11 +50,23 @@ def copy(
     An index is narrowed to the image for `platform`; without one it is copied whole, as with `all_platforms`.
     `compression` is ("none" or "gzip" or "zstd", level); with level None, layers that are compressed so are kept. `kin`
     are other sources that may keep some of the blobs, for a destination that can adopt them from there.
+    `with_referrers` copies also what refers to the image, to each image of an index, and to those referrers in turn;
+    compressing layers anew would leave it referring to an image that is not there (InvalidInput).
     """
+    if with_referrers and compression is not None:
+        raise InvalidInput("referrers are of the image as it is: copy them without compressing its layers anew")
     top = source.resolve(None if all_platforms else platform)
     if media_types.is_index(top.media_type) and not destination.stores_index:
         raise DestinationError(destination.reference, "takes single images only; choose one with --platform")
+    if with_referrers and not destination.stores_index:
+        raise DestinationError(destination.reference, "takes single images only, not what refers to them")
     blobs, documents = _plan(source, top, warn)
+    attached: Sequence[Attached] = ()
+    if with_referrers:
+        from oci.transports.attached import gather
+
+        attached = gather(source, documents, lambda referrer: _plan(source, referrer, warn), warn=warn)
+        blobs = list({blob.digest: blob for blob in (*blobs, *(b for one in attached for b in one.blobs))}.values())
     meter = Meter(progress, sum(blob.size for blob in blobs))
     if compression is not None:
         from oci.transports.recompress import Recompression
@@ -60,6 +78,12 @@ def copy(
     _copy_blobs(source, destination, blobs, meter, kin)
     for document in documents[:-1]:
         destination.put_document(read_bytes(source, document), document)
+    if attached:
+        destination.put_document(read_bytes(source, top), top)  # its name waits until all of it is there
+    for one in attached:
+        for document in one.documents:
+            destination.put_document(read_bytes(source, document), document)
+        destination.put_referrer(read_bytes(source, one.referrer), one.referrer)
     destination.commit(read_bytes(source, top), top)
     return top
 

@@ -45,6 +45,7 @@ class ArchiveDestination:
         if tag is not None:
             refs.check_name(tag)
         self._path, self._tag = os.fspath(path), tag
+        self._referrers: list[Descriptor] = []
         self._old = self._open_old()
         self._writer = ArchiveWriter(path)
 
@@ -76,9 +77,15 @@ class ArchiveDestination:
     def put_document(self, raw: bytes, descriptor: Descriptor) -> None:
         self._writer.put((raw,), descriptor)
 
+    def put_referrer(self, raw: bytes, descriptor: Descriptor) -> None:
+        self.put_document(raw, descriptor)
+        self._referrers.append(descriptor)
+
     def commit(self, raw: bytes, descriptor: Descriptor) -> None:
         self.put_document(raw, descriptor)
         index = self._keep_old()
+        for referrer in self._referrers:
+            index = refs.with_entry(index, referrer)
         index = refs.with_entry(index, descriptor) if self._tag is None else refs.with_tag(index, self._tag, descriptor)
         self._writer.finish(Document.of(index).raw, self._beside(raw, descriptor))
 

@@ -35,6 +35,7 @@ class LayoutDestination:
         if tag is not None:
             refs.check_name(tag)
         self.layout, self._tag = layout, tag
+        self._referrers: list[Descriptor] = []
         self._held = ExitStack()
         self._held.enter_context(layout.blobs.hold())
 
@@ -58,12 +59,20 @@ class LayoutDestination:
     def put_document(self, raw: bytes, descriptor: Descriptor) -> None:
         self.layout.blobs.put((raw,), expected=descriptor)
 
+    def put_referrer(self, raw: bytes, descriptor: Descriptor) -> None:
+        """Store a document that gets an entry without a name: that is how a layout's referrers are found."""
+        self.put_document(raw, descriptor)
+        self._referrers.append(descriptor)
+
     def commit(self, raw: bytes, descriptor: Descriptor) -> None:
         self.put_document(raw, descriptor)
-        if self._tag is None:
-            self.layout.add(descriptor)
-        else:
-            self.layout.tag(self._tag, descriptor)
+        with self.layout.edit_index() as edit:
+            for referrer in self._referrers:
+                edit.index = refs.with_entry(edit.index, referrer)
+            if self._tag is None:
+                edit.index = refs.with_entry(edit.index, descriptor)
+            else:
+                edit.index = refs.with_tag(edit.index, self._tag, descriptor)
 
     def abort(self) -> None:
         """Nothing here waits for long."""

@@ -122,6 +122,10 @@ class RegistryDestination:
         put_manifest(self.repository, raw, descriptor.media_type, descriptor.digest)
         self._is_there(descriptor.digest)
 
+    def put_referrer(self, raw: bytes, descriptor: Descriptor) -> None:
+        """Push a document that has a subject: the registry lists it, or the referrers tag does (put_manifest.py)."""
+        self.put_document(raw, descriptor)
+
     def commit(self, raw: bytes, descriptor: Descriptor) -> None:
         if self._reference.digest not in (None, descriptor.digest):
             raise DigestMismatch(expected=str(self._reference.digest), actual=str(descriptor.digest))

@@ -1,0 +1,75 @@
+"""What refers to an image: signatures, SBOMs and other manifests whose `subject` it is, and what refers to those.
+
+image-spec v1.1.1 manifest.md (`subject`), distribution-spec v1.1.1 spec.md#listing-referrers. A list of referrers is
+somebody else's word: chains may be long, lists endless, and what they name may refer to what names it. So each digest
+is taken once, and there are bounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from oci.errors import LimitExceeded
+from oci.layout.blobs import is_at_hand
+from oci.layout.walk import is_document
+from oci.spec.descriptor import Descriptor
+from oci.spec.record import Record
+from oci.transports.base import ImageSource, Warn
+
+__all__ = ["Attached", "gather"]
+
+MAX_REFERRERS = 10_000  # in one copy: an image signed each day has some thousand after years
+MAX_CHAIN = 8  # referrers of referrers: a signature of an SBOM of an image makes two
+
+Plan = Callable[[Descriptor], tuple[Sequence[Descriptor], Sequence[Descriptor]]]
+
+
+class Attached(Record):
+    """One referrer with what is to be copied for it: its blobs, and the documents below it, children first."""
+
+    referrer: Descriptor
+    blobs: tuple[Descriptor, ...]
+    documents: tuple[Descriptor, ...]
+
+
+def gather(
+    source: ImageSource, subjects: Sequence[Descriptor], plan: Plan, *, warn: Warn | None = None
+) -> tuple[Attached, ...]:
+    """Find all referrers of these documents, each behind what it refers to; `plan` says what each one consists of.
+
+    Referrers that are listed and not stored are left out, with a warning. LimitExceeded.
+    """
+    found: list[Attached] = []
+    seen = {subject.digest for subject in subjects}
+    level = list(subjects)
+    for _ in range(MAX_CHAIN):
+        below: list[Descriptor] = []
+        for subject in level:
+            for referrer in source.referrers(subject):
+                if referrer.digest in seen:
+                    continue
+                seen.add(referrer.digest)
+                if len(found) >= MAX_REFERRERS:
+                    raise LimitExceeded(f"referrers of {source.reference}", MAX_REFERRERS)
+                if not is_document(referrer) or not is_at_hand(source, referrer):
+                    if warn is not None:
+                        warn(
+                            f"{source.reference}: {referrer.digest}, which refers to it, is not stored there; left out"
+                        )
+                    continue
+                blobs, documents = plan(referrer)
+                # What a list says besides is not the referrer's own word: only its type goes on.
+                plain = Descriptor(
+                    media_type=referrer.media_type,
+                    digest=referrer.digest,
+                    size=referrer.size,
+                    artifact_type=referrer.artifact_type,
+                )
+                found.append(Attached(referrer=plain, blobs=tuple(blobs), documents=tuple(documents[:-1])))
+                new = [one for one in documents[:-1] if one.digest not in seen]
+                seen.update(one.digest for one in new)
+                below += [*new, referrer]
+        if not below:
+            return tuple(found)
+        level = below
+    raise LimitExceeded(f"referrers of referrers of {source.reference}", MAX_CHAIN)
