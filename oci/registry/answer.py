@@ -18,17 +18,25 @@ import contextlib
 import http.client
 import io
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from time import monotonic
+from typing import TYPE_CHECKING, Any, Self
 
-from oci.errors import ConnectionFailed, ProtocolViolation
+from oci.errors import ConnectionFailed, LimitExceeded, ProtocolViolation, show
+from oci.registry.failures import broken
+from oci.streams.chunks import CHUNK
 
-__all__ = ["MAX_HEAD", "MAX_INTERIM", "MIN_RATE", "Answer", "Pipe"]
+if TYPE_CHECKING:
+    from oci.registry.urls import Url
+
+__all__ = ["Answer", "Headers", "Pipe", "Response", "check_framing"]
 
 MAX_HEAD = 262144  # bytes of a status line and headers; http.client itself takes up to 100 headers of 64 KiB
 MAX_INTERIM = 10  # 1xx answers before the real one; servers send one or two
 MAX_OVERHEAD = 8  # bytes of chunk sizes and extensions for each byte of a chunked body; 6 is a body of one-byte chunks
 SLACK = 65536  # bytes that come on top of it: trailers, and what was read ahead
+MAX_DISCARD = 65536  # bytes read to keep a connection; a new one costs about as much
+PATIENCE = 5  # times the stall time for what takes a server long: to answer an upload, or to send a whole document
 MIN_RATE = 256  # bytes in each second of the stall time; a tenth of the slowest line that anybody pulls images over
 
 
@@ -157,3 +165,147 @@ class Answer(http.client.HTTPResponse):
     def missing(self) -> int:
         """How many bytes of a body with a Content-Length have not come."""
         return self.length or 0
+
+
+class Headers:
+    """The headers of an answer; names in any case. Values are one line: folds and control characters became blanks."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
+        self._values: dict[str, list[str]] = {}
+        for name, value in pairs:
+            self._values.setdefault(name.lower(), []).append(_one_line(value))
+
+    def get(self, name: str, default: str | None = None) -> str | None:
+        """Give the first header of that name."""
+        values = self._values.get(name.lower())
+        return values[0] if values else default
+
+    def all(self, name: str) -> list[str]:
+        """Give every header of that name, in the order they came."""
+        return list(self._values.get(name.lower(), ()))
+
+    def __repr__(self) -> str:  # values hold tokens and signed URLs
+        return f"Headers({', '.join(self._values)})"
+
+
+def _one_line(value: str) -> str:
+    if value.isprintable():
+        return value.strip()
+    return "".join(c if c.isprintable() else " " for c in value).strip()
+
+
+class Response:
+    """An answer with its body still to read. Leaving the `with` block, or reading to the end, frees its connection."""
+
+    def __init__(self, answer: Answer, raw: Any, url: Url, method: str) -> None:
+        self._answer, self._raw, self._url = answer, raw, url
+        self.status: int = answer.status
+        self.headers = Headers(answer.headers.items())
+        self.method = method
+        self.place = url.public  # what errors name; no query
+        self._done = False
+        if answer.length == 0 or answer.isclosed():
+            self._finish()
+
+    @property
+    def url(self) -> str:
+        """The URL that was asked, with its query: to resolve a Location against, never for a message."""
+        return str(self._url)
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status} of {self.method} {self._url.public}>"
+
+    def chunks(self, size: int = CHUNK) -> Iterator[bytes]:
+        """Give the body in pieces of `size` bytes (the last is shorter); ConnectionFailed when it is cut or stalls."""
+        read = self._answer.read_some
+        while not self._done:
+            try:
+                data = read(size)
+            except ConnectionFailed as error:
+                self.close()
+                raise ConnectionFailed(self.place, error.reason, again=error.again) from None
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                self.close()
+                raise broken(self.place, error) from None
+            except BaseException:
+                self.close()
+                raise
+            if self._answer.isclosed():
+                missing = self._answer.missing
+                if missing:
+                    self.close()
+                    reason = f"the connection was cut, {missing} bytes before the end"
+                    raise ConnectionFailed(self.place, reason)
+                self._finish()
+            if data:
+                yield data
+
+    def read(self, limit: int, what: str) -> bytes:
+        """Read the whole body, at most `limit` bytes of it (LimitExceeded) in a bounded time."""
+        said = self._answer.length
+        if said is not None and said > limit:
+            self.close()
+            raise LimitExceeded(f"size of the {what} in bytes", limit, said)
+        patience = self._answer.stall * PATIENCE
+        until = monotonic() + patience
+        data = bytearray()
+        for chunk in self.chunks(min(CHUNK, limit + 1)):
+            data += chunk
+            if len(data) > limit:
+                self.close()
+                raise LimitExceeded(f"size of the {what} in bytes", limit)
+            if monotonic() > until:
+                self.close()
+                raise ConnectionFailed(self.place, f"the {what} did not come within {patience:g} seconds")
+        return bytes(data)
+
+    def discard(self) -> None:
+        """Be done with the body: read what is left if that is little, so that the connection can be used again."""
+        said = self._answer.length
+        try:
+            if not self._done and said is not None and said <= MAX_DISCARD:
+                for _ in self.chunks():
+                    pass
+        except (ConnectionFailed, ProtocolViolation):
+            pass  # nobody wants what did not come
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Free the connection; one with an unread body is closed."""
+        if not self._done:
+            self._done = True
+            self._answer.close()
+            self._raw.close()
+            self._raw.release_conn()
+
+    def abort(self) -> None:
+        """Make a read that waits in another thread fail at once; `close` would wait for it."""
+        self._answer.pipe.abort()
+
+    def _finish(self) -> None:
+        self._done = True
+        self._answer.close()
+        self._raw.release_conn()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def check_framing(response: Response) -> None:
+    """Refuse what two readers could take for bodies of different length (RFC 9112 section 6.3)."""
+    coding = ", ".join(response.headers.all("Transfer-Encoding")).lower()
+    lengths = set(response.headers.all("Content-Length"))
+    reason = ""
+    if coding not in ("", "chunked", "identity"):
+        reason = f"a body in the transfer coding {show(coding)!r}, which nobody asked for"
+    elif len(lengths) > 1 or any(not (length.isascii() and length.isdigit()) for length in lengths):
+        reason = f"a Content-Length of {show(', '.join(sorted(lengths)))!r}"
+    if reason:
+        response.close()
+        raise ProtocolViolation(response.place, reason)

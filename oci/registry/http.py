@@ -14,7 +14,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from http.client import BadStatusLine, HTTPException, IncompleteRead, LineTooLong, RemoteDisconnected
+from http.client import HTTPException
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self, cast
 from weakref import WeakSet
@@ -26,11 +26,11 @@ from urllib3.util import Timeout
 from urllib3.util import parse_url as parse_proxy
 from urllib3.util.wait import wait_for_read
 
-from oci.errors import ConnectionFailed, LimitExceeded, ProtocolViolation, SourceError, show
-from oci.registry.answer import Answer, Pipe
+from oci.errors import ConnectionFailed, ProtocolViolation, SourceError
+from oci.registry.answer import PATIENCE, Answer, Headers, Pipe, Response, check_framing
+from oci.registry.failures import NotReached, NotTrusted, broken, is_untrusted, not_reached
 from oci.registry.proxies import Proxy, proxy_for
 from oci.registry.urls import Url, parse_url
-from oci.streams.chunks import CHUNK
 
 if TYPE_CHECKING:
     import socket
@@ -41,48 +41,9 @@ if TYPE_CHECKING:
 __all__ = ["Headers", "Http", "NotReached", "NotTrusted", "Response"]
 
 POOL = 16  # connections kept for each server: twice the layers that are moved at a time
-MAX_DISCARD = 65536  # bytes read to keep a connection; a new one costs about as much
-PATIENCE = 5  # times the stall time for what takes a server long: to answer an upload, or to send a whole document
 PIECE = 1 << 18  # bytes sent between two looks for an early answer
 TICK = 1.0  # seconds that sending waits before it looks again
 HURRY = 5.0  # seconds for TLS where plain HTTP will be tried after it
-
-
-class NotReached(ConnectionFailed):
-    """No connection: nothing of the request was sent, so that any request may be sent again."""
-
-
-class NotTrusted(NotReached):
-    """A connection without trust: the certificate that was shown is refused, or one of ours is wanted."""
-
-
-class Headers:
-    """The headers of an answer; names in any case. Values are one line: folds and control characters became blanks."""
-
-    __slots__ = ("_values",)
-
-    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
-        self._values: dict[str, list[str]] = {}
-        for name, value in pairs:
-            self._values.setdefault(name.lower(), []).append(_one_line(value))
-
-    def get(self, name: str, default: str | None = None) -> str | None:
-        """Give the first header of that name."""
-        values = self._values.get(name.lower())
-        return values[0] if values else default
-
-    def all(self, name: str) -> list[str]:
-        """Give every header of that name, in the order they came."""
-        return list(self._values.get(name.lower(), ()))
-
-    def __repr__(self) -> str:  # values hold tokens and signed URLs
-        return f"Headers({', '.join(self._values)})"
-
-
-def _one_line(value: str) -> str:
-    if value.isprintable():
-        return value.strip()
-    return "".join(c if c.isprintable() else " " for c in value).strip()
 
 
 class _Door:
@@ -133,7 +94,7 @@ class _Connection(HTTPConnection):
             try:
                 super().connect()
             except OSError as error:
-                if self._door.trust_more is None or not _is_untrusted(error) or tunnel[0] is not None:
+                if self._door.trust_more is None or not is_untrusted(error) or tunnel[0] is not None:
                     raise
                 self._door.trust_more()
                 self._door.trust_more = None
@@ -141,7 +102,13 @@ class _Connection(HTTPConnection):
                 super().connect()
         except (faults.HTTPError, OSError, HTTPException, ValueError) as error:
             self.close()
-            raise _not_reached(self._door, error, self.timeout) from None
+            raise not_reached(
+                _cause(error),
+                place=self._door.place,
+                location=self._door.location,
+                proxy=self._door.proxy.location if self._door.proxy is not None else None,
+                seconds=self.timeout if isinstance(self.timeout, (int, float)) else None,
+            ) from None
         except BaseException:
             self.close()
             raise
@@ -206,107 +173,6 @@ class _Pool(HTTPConnectionPool):
 
 class _TlsPool(HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
-
-
-class Response:
-    """An answer with its body still to read. Leaving the `with` block, or reading to the end, frees its connection."""
-
-    def __init__(self, answer: Answer, raw: Any, url: Url, method: str) -> None:
-        self._answer, self._raw, self._url = answer, raw, url
-        self.status: int = answer.status
-        self.headers = Headers(answer.headers.items())
-        self.method = method
-        self.place = url.public  # what errors name; no query
-        self._done = False
-        if answer.length == 0 or answer.isclosed():
-            self._finish()
-
-    @property
-    def url(self) -> str:
-        """The URL that was asked, with its query: to resolve a Location against, never for a message."""
-        return str(self._url)
-
-    def __repr__(self) -> str:
-        return f"<Response {self.status} of {self.method} {self._url.public}>"
-
-    def chunks(self, size: int = CHUNK) -> Iterator[bytes]:
-        """Give the body in pieces of `size` bytes (the last is shorter); ConnectionFailed when it is cut or stalls."""
-        read = self._answer.read_some
-        while not self._done:
-            try:
-                data = read(size)
-            except ConnectionFailed as error:
-                self.close()
-                raise ConnectionFailed(self.place, error.reason, again=error.again) from None
-            except (OSError, HTTPException, ValueError) as error:
-                self.close()
-                raise _broken(self.place, error) from None
-            except BaseException:
-                self.close()
-                raise
-            if self._answer.isclosed():
-                missing = self._answer.missing
-                if missing:
-                    self.close()
-                    reason = f"the connection was cut, {missing} bytes before the end"
-                    raise ConnectionFailed(self.place, reason)
-                self._finish()
-            if data:
-                yield data
-
-    def read(self, limit: int, what: str) -> bytes:
-        """Read the whole body, at most `limit` bytes of it (LimitExceeded) in a bounded time."""
-        said = self._answer.length
-        if said is not None and said > limit:
-            self.close()
-            raise LimitExceeded(f"size of the {what} in bytes", limit, said)
-        patience = self._answer.stall * PATIENCE
-        until = monotonic() + patience
-        data = bytearray()
-        for chunk in self.chunks(min(CHUNK, limit + 1)):
-            data += chunk
-            if len(data) > limit:
-                self.close()
-                raise LimitExceeded(f"size of the {what} in bytes", limit)
-            if monotonic() > until:
-                self.close()
-                raise ConnectionFailed(self.place, f"the {what} did not come within {patience:g} seconds")
-        return bytes(data)
-
-    def discard(self) -> None:
-        """Be done with the body: read what is left if that is little, so that the connection can be used again."""
-        said = self._answer.length
-        try:
-            if not self._done and said is not None and said <= MAX_DISCARD:
-                for _ in self.chunks():
-                    pass
-        except (ConnectionFailed, ProtocolViolation):
-            pass  # nobody wants what did not come
-        finally:
-            self.close()
-
-    def close(self) -> None:
-        """Free the connection; one with an unread body is closed."""
-        if not self._done:
-            self._done = True
-            self._answer.close()
-            self._raw.close()
-            self._raw.release_conn()
-
-    def abort(self) -> None:
-        """Make a read that waits in another thread fail at once; `close` would wait for it."""
-        self._answer.pipe.abort()
-
-    def _finish(self) -> None:
-        self._done = True
-        self._answer.close()
-        self._raw.release_conn()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
 
 class Http:
@@ -388,13 +254,13 @@ class Http:
         except _BodyFailed as error:
             raise error.cause from error.cause.__cause__
         except (faults.HTTPError, OSError, HTTPException, ValueError) as error:
-            raise _broken(url.public, error) from None
+            raise broken(url.public, _cause(error)) from None
         finally:
             sent.close()
         answer = cast(_Connection, raw.connection).answer
         assert answer is not None
         response = Response(answer, raw, url, method)
-        _check_framing(response)
+        check_framing(response)
         return response
 
     def _pool(self, url: Url, far: bool, hurry: bool) -> tuple[HTTPConnectionPool, _Door]:
@@ -518,24 +384,6 @@ def _is_sendable(value: str) -> bool:
     return all(" " <= c <= "~" or c == "\t" or "\xa0" <= c <= "\xff" for c in value)
 
 
-def _check_framing(response: Response) -> None:
-    """Refuse what two readers could take for bodies of different length (RFC 9112 section 6.3)."""
-    coding = ", ".join(response.headers.all("Transfer-Encoding")).lower()
-    lengths = set(response.headers.all("Content-Length"))
-    reason = ""
-    if coding not in ("", "chunked", "identity"):
-        reason = f"a body in the transfer coding {show(coding)!r}, which nobody asked for"
-    elif len(lengths) > 1 or any(not (length.isascii() and length.isdigit()) for length in lengths):
-        reason = f"a Content-Length of {show(', '.join(sorted(lengths)))!r}"
-    if reason:
-        response.close()
-        raise ProtocolViolation(response.place, reason)
-
-
-def _is_untrusted(error: BaseException) -> bool:
-    return type(error).__name__ == "SSLCertVerificationError"
-
-
 def _cause(error: BaseException) -> BaseException:
     """Give the error below what the library made of it."""
     while True:
@@ -543,87 +391,3 @@ def _cause(error: BaseException) -> BaseException:
         if inner is None or not isinstance(error, faults.HTTPError):
             return error
         error = inner
-
-
-def _not_reached(door: _Door, error: Exception, timeout: object) -> NotReached | ProtocolViolation:
-    """Say why there is no connection."""
-    cause = _cause(error)
-    place = door.place if door.proxy is None else f"{door.place} (through the proxy {door.proxy.location})"
-    if _is_untrusted(cause):
-        said = str(getattr(cause, "verify_message", "")) or "it can't be verified"
-        what = f"put the authority that signed it into certs.d/{door.location}/ca.crt, or give --tls-verify=false"
-        return NotTrusted(place, f"its certificate is not trusted: {said.rstrip('.')}; {what}", again=False)
-    library_reason = getattr(cause, "reason", None)
-    if library_reason is not None and _is_tls(cause):
-        return _not_tls(place, str(library_reason))
-    if isinstance(cause, TimeoutError):
-        return NotReached(place, f"no connection within {timeout:g} seconds" if timeout else "no connection in time")
-    if isinstance(error, faults.NameResolutionError):
-        import socket
-
-        said = str(getattr(cause, "strerror", None) or "unknown").lower()
-        passing = getattr(cause, "errno", None) == socket.EAI_AGAIN
-        return NotReached(place, f"the name can't be resolved: {said}", again=passing)
-    if isinstance(cause, (OSError, HTTPException)):
-        if "Tunnel connection failed" in str(cause):
-            return NotReached(place, f"the proxy refuses: {show(str(cause).rpartition('failed: ')[2])}", again=False)
-        said = getattr(cause, "strerror", None) or "it was closed at once"
-        return NotReached(place, f"no connection: {said.lower()}")
-    return NotReached(place, "no connection: the name or the proxy can't be used", again=False)
-
-
-def _is_tls(error: BaseException) -> bool:
-    return type(error).__module__ == "ssl" or type(error).__name__.startswith("SSL")
-
-
-def _not_tls(place: str, reason: str) -> NotReached:
-    """Say why TLS did not come about, in words for the cases that people meet."""
-    if any(
-        word in reason for word in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH")
-    ):
-        what = "use --tls-verify=false, or `insecure` in registries.conf, if that is meant"
-        return NotReached(place, f"it speaks plain HTTP on this port, not TLS; {what}", again=False)
-    if "CERTIFICATE" in reason or "UNKNOWN_CA" in reason:
-        return NotTrusted(place, _wants_certificate(reason), again=False)
-    if "EOF" in reason:
-        return NotReached(place, "it closed the connection in place of TLS")
-    return NotReached(place, f"TLS failed: {_tls_words(reason)}", again=False)
-
-
-def _wants_certificate(reason: str) -> str:
-    return (
-        f"it refuses our client certificate, or that there is none ({_tls_words(reason)}); "
-        "certs.d/HOST/ may hold NAME.cert and NAME.key"
-    )
-
-
-def _tls_words(reason: str) -> str:
-    return show(reason.replace("_", " ").lower())
-
-
-def _broken(place: str, error: Exception) -> ConnectionFailed | ProtocolViolation:
-    """Say what went wrong on a connection that was there."""
-    cause = _cause(error)
-    if isinstance(cause, IncompleteRead):
-        return ConnectionFailed(place, "the connection was cut before the body's end")
-    if isinstance(cause, (RemoteDisconnected, ConnectionError)):
-        return ConnectionFailed(place, "the connection was closed before the answer's end")
-    if _is_tls(cause):
-        reason = str(getattr(cause, "reason", None) or "")
-        if "CERTIFICATE" in reason or "UNKNOWN_CA" in reason:
-            return NotTrusted(place, _wants_certificate(reason), again=False)
-        return ConnectionFailed(place, f"TLS failed: {_tls_words(reason)}" if reason else "TLS failed")
-    if isinstance(cause, TimeoutError) or isinstance(error, faults.TimeoutError):
-        return ConnectionFailed(place, "no answer in time")
-    if isinstance(cause, LineTooLong):
-        return ProtocolViolation(place, "a line of its answer's headers is longer than 65536 bytes")
-    if isinstance(cause, BadStatusLine):
-        line = str(cause.args[0])[:80] if cause.args else ""
-        tls = "\\x15\\x03" in line or line.startswith("\x15\x03")
-        return ProtocolViolation(place, "it speaks TLS, not plain HTTP" if tls else f"not an answer of HTTP: {line}")
-    if isinstance(cause, OSError):
-        return ConnectionFailed(place, (cause.strerror or "the connection failed").lower())
-    if isinstance(cause, HTTPException) and cause.args and "got more than" in str(cause):
-        return ProtocolViolation(place, "its answer has too many headers")
-    words = show(str(cause)) if isinstance(cause, HTTPException) else "bad chunk or header"
-    return ProtocolViolation(place, f"an answer that breaks HTTP: {words}")

@@ -399,7 +399,7 @@ def test_closing_ends_a_wait_between_two_tries(server: ScriptedServer) -> None:
     def one() -> None:
         try:
             get(client)
-        except BaseException as error:
+        except RegistryError as error:
             failed.append(error)
 
     thread = threading.Thread(target=one)

@@ -39,7 +39,8 @@ def test_codes_and_messages_of_the_spec_are_told(server: ScriptedServer) -> None
     assert made.status == 400
     assert made.codes == ("MANIFEST_INVALID",)
     assert str(made) == (
-        f"{server.url}/v2/a/b/manifests/v1: manifest a/b:v1: the registry answers 400 (MANIFEST_INVALID: manifest invalid)"
+        f"{server.url}/v2/a/b/manifests/v1: manifest a/b:v1: "
+        "the registry answers 400 (MANIFEST_INVALID: manifest invalid)"
     )
 
 

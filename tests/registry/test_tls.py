@@ -129,10 +129,10 @@ def test_an_expired_certificate_is_refused(authority: Authority) -> None:
 
 
 def test_plain_http_on_a_port_of_https_is_said_clearly() -> None:
-    with ScriptedServer() as plain, pytest.raises(NotReached) as caught:
-        plain.on("GET", "/.*")
+    with ScriptedServer(garbage=b"HTTP/1.1 400 Bad Request\r\n\r\n") as plain, pytest.raises(NotReached) as caught:
         get(plain, TlsSettings(), f"https://{plain.host}/")
     assert not isinstance(caught.value, NotTrusted)
+    assert "it speaks plain HTTP on this port, not TLS" in str(caught.value)
 
 
 def test_http_to_a_port_of_tls_is_said_clearly(server: ScriptedServer) -> None:
@@ -194,17 +194,8 @@ def test_certificates_that_are_none_are_one_clear_line(
         get(server, TlsSettings(cert_dir=str(tmp_path)))
     pair = authority.client("three")
     shutil.copy(pair.cert, tmp_path / "me.cert")
-    command = [
-        "openssl",
-        "pkcs8",
-        "-topk8",
-        "-in",
-        str(pair.key),
-        "-out",
-        str(tmp_path / "me.key"),
-        "-passout",
-        "pass:x",
-    ]
+    key = str(tmp_path / "me.key")
+    command = ["openssl", "pkcs8", "-topk8", "-in", str(pair.key), "-out", key, "-passout", "pass:x"]
     subprocess.run(command, check=True, capture_output=True)
     with pytest.raises(ConfigurationError, match="the key is encrypted"):
         get(server, TlsSettings(cert_dir=str(tmp_path)))

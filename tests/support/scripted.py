@@ -79,6 +79,7 @@ class ScriptedServer:
     tls: object | None = None
     client_ca: Path | None = None  # with tls: clients must show a certificate of this authority
     address: str = "127.0.0.1"
+    garbage: bytes = b""  # what is said to bytes that are no request of HTTP: Go's servers say "HTTP/1.1 400 …"
     requests: list[Request] = field(default_factory=list)
     connections: int = 0
     errors: list[BaseException] = field(default_factory=list)  # of functions that answer; raised again by __exit__
@@ -212,6 +213,7 @@ class ScriptedServer:
         """Read a request and answer it; False when the connection is to be closed."""
         head = _read_head(lines)
         if head is None:
+            client.sendall(self.garbage)
             return False
         method, path, headers = head
         if headers.get("expect", "").lower() == "100-continue":
