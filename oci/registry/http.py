@@ -28,6 +28,7 @@ from urllib3.util.wait import wait_for_read
 
 from oci.errors import ConnectionFailed, ProtocolViolation, SourceError
 from oci.registry.answer import PATIENCE, Answer, Headers, Pipe, Response, check_framing
+from oci.registry.dial import dial
 from oci.registry.failures import NotReached, NotTrusted, broken, is_untrusted, not_reached
 from oci.registry.proxies import Proxy, proxy_for
 from oci.registry.urls import Url, parse_url
@@ -51,7 +52,7 @@ class _Door:
 
     def __init__(self, http: Http, url: Url, far: bool) -> None:
         self.place, self.location, self.far = url.origin, url.location, far
-        self.stall = http.settings.stall_timeout
+        self.stall, self.connect_timeout = http.settings.stall_timeout, http.settings.connect_timeout
         self.watch, self.is_closing = http._watch, http._closing.is_set
         self.proxy: Proxy | None = None
         self.trust_more: Any = None  # () -> None: load the system's authorities, which take 20 ms
@@ -63,6 +64,7 @@ class _Connection(HTTPConnection):
     def __init__(self, *values: Any, door: _Door, **named: Any) -> None:
         super().__init__(*values, **named)
         self._door, self._spoiled, self._ahead = door, False, b""
+        self._twin: socket.socket | None = None
         self.answer: Answer | None = None
         self.response_class = self._answer_from  # type: ignore[assignment]
 
@@ -76,7 +78,9 @@ class _Connection(HTTPConnection):
         return self.answer
 
     def _new_conn(self) -> socket.socket:
-        sock = super()._new_conn()
+        seconds = self.timeout if isinstance(self.timeout, (int, float)) else self._door.connect_timeout
+        options = self.socket_options or ()
+        sock = dial(self.host, self.port, seconds=seconds, closing=self._door.is_closing, options=options)  # type: ignore[arg-type]
         if self._door.far and self._door.proxy is None:
             from oci.registry.redirects import is_local_address
 
@@ -84,7 +88,9 @@ class _Connection(HTTPConnection):
             if is_local_address(peer):
                 sock.close()
                 raise ProtocolViolation(self._door.place, f"a redirect to {peer}, which is an address of this machine")
-        self._door.watch(sock)
+        self._drop_twin()
+        self._twin = sock.dup()  # TLS takes the socket over, and a handshake has to be ended too
+        self._door.watch(self._twin)
         return sock
 
     def connect(self) -> None:
@@ -112,9 +118,16 @@ class _Connection(HTTPConnection):
         except BaseException:
             self.close()
             raise
+        finally:
+            self._drop_twin()
         self.is_verified = True  # as far as was asked for; without it, the library warns on stderr
         assert self.sock is not None
         self._door.watch(self.sock)
+
+    def _drop_twin(self) -> None:
+        if self._twin is not None:
+            self._twin.close()
+            self._twin = None
 
     def send(self, data: Any) -> None:
         """Send, for as long as there is progress; a BrokenPipeError when an answer is there to be read."""
