@@ -20,7 +20,6 @@ from oci.spec.wire import Fields, loads
 
 if TYPE_CHECKING:
     from oci.registry.client import Client
-    from oci.registry.repository import Repository
 
 __all__ = ["catalog", "tags"]
 
@@ -29,16 +28,16 @@ MAX_LIST = 32 << 20  # bytes of one page: some registries give all in one, GCR w
 MAX_NAMES = 1_000_000  # names in one list; each takes some 150 bytes of memory
 
 
-def tags(repository: Repository) -> Iterator[str]:
+def tags(client: Client, repository: str) -> Iterator[str]:
     """Give a repository's tags. Raises RefNotFound, ProtocolViolation, LimitExceeded, RegistryError."""
     return _names(
-        repository.client,
-        f"/v2/{repository.name}/tags/list",
+        client,
+        f"/v2/{repository}/tags/list",
         "tags",
         is_tag,
-        scopes=repository.pull,
-        what=f"list of tags of {repository}",
-        missing=RefNotFound(repository.name, repository.host, None),
+        scopes=(Scope(repository, ("pull",)),),
+        what=f"list of tags of {client.host}/{repository}",
+        missing=RefNotFound(repository, client.host, None),
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote
 
 from oci.errors import InvalidDocument, LimitExceeded, ProtocolViolation, RefNotFound
@@ -23,8 +23,10 @@ from oci.spec.document import parse_index
 from oci.spec.wire import MAX_MANIFEST
 
 if TYPE_CHECKING:
+    from oci.registry.client import Client
     from oci.registry.http import Response
-    from oci.registry.repository import Repository
+    from oci.registry.manifests import Fetched
+    from oci.registry.scope import Scope
 
 __all__ = ["has_api", "referrers", "referrers_tag"]
 
@@ -34,7 +36,22 @@ MAX_REFERRERS = 100_000  # of one manifest; signatures, attestations and the lik
 _UNAVAILABLE = (400, 404, 405, 406)
 
 
-def referrers(repository: Repository, digest: Digest, *, artifact_type: str | None = None) -> Iterator[Descriptor]:
+class Manifests(Protocol):
+    """The part of a repository that is used here."""
+
+    @property
+    def client(self) -> Client: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def pull(self) -> tuple[Scope, ...]: ...
+
+    def manifest(self, reference: str) -> Fetched: ...
+
+
+def referrers(repository: Manifests, digest: Digest, *, artifact_type: str | None = None) -> Iterator[Descriptor]:
     """Give each manifest whose subject is `digest`, once; with `artifact_type` only those of that type.
 
     Whether their `subject` really says so, only reading them tells. Raises ProtocolViolation, LimitExceeded,
@@ -45,7 +62,7 @@ def referrers(repository: Repository, digest: Digest, *, artifact_type: str | No
     path = f"/v2/{repository.name}/referrers/{digest}"
     if artifact_type is not None:
         path += f"?artifactType={quote(artifact_type, safe='')}"
-    pages = Pages(path, host=repository.host, what=what)
+    pages = Pages(path, host=repository.client.host, what=what)
     for page in pages:
         found, response, filtered = _page(repository, page, what)
         if found is None and page != path:  # it has the API, so the tag is no answer
@@ -64,14 +81,14 @@ def referrers(repository: Repository, digest: Digest, *, artifact_type: str | No
                 yield entry
 
 
-def has_api(repository: Repository, digest: Digest) -> bool:
+def has_api(repository: Manifests, digest: Digest) -> bool:
     """Ask whether the registry has the referrers API: it answers 200 for any digest then."""
     what = f"referrers of {repository}@{digest}"
     found, _, _ = _page(repository, f"/v2/{repository.name}/referrers/{digest}", what)
     return found is not None
 
 
-def _page(repository: Repository, page: str, what: str) -> tuple[list[Descriptor] | None, Response, bool]:
+def _page(repository: Manifests, page: str, what: str) -> tuple[list[Descriptor] | None, Response, bool]:
     """One page of the API: its entries (None where there is no such API), the answer, and whether it was filtered."""
     with repository.client.request(
         "GET",
@@ -93,7 +110,7 @@ def _page(repository: Repository, page: str, what: str) -> tuple[list[Descriptor
     return list(parse_index(raw, media_type=media_types.INDEX).model.manifests), response, filtered
 
 
-def _by_tag(repository: Repository, digest: Digest) -> list[Descriptor]:
+def _by_tag(repository: Manifests, digest: Digest) -> list[Descriptor]:
     """The entries of the index under the referrers tag."""
     try:
         found = repository.manifest(referrers_tag(digest))

@@ -172,7 +172,7 @@ class Repository:
 
     def tags(self) -> Iterator[str]:
         """Give the tags, page after page. RefNotFound where there is no such repository."""
-        return listing.tags(self)
+        return listing.tags(self.client, self.name)
 
     def referrers(self, digest: Digest, *, artifact_type: str | None = None) -> Iterator[Descriptor]:
         """Give the manifests whose subject is `digest`, by the API or else by the referrers tag."""
