@@ -171,16 +171,22 @@ class _Spooled:
         import tempfile
 
         self._destination, self._counted = destination, Counted(None)
-        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="ocikit-", dir=scratch)
+        self._folder = scratch or tempfile.gettempdir()
+        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="ocikit-", dir=self._folder, buffering=0)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self._counted.update(data)
-        self._file.write(data)
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:  # a full disk doesn't say which
+            error.filename = self._folder
+            raise
 
     def commit(self, digest: Digest | None = None) -> tuple[Digest, int]:
         actual, size = self._counted.finish(digest), self._counted.size
         descriptor = Descriptor(media_type="application/octet-stream", digest=actual, size=size)
-        self._file.flush()
         if not self._destination.has(descriptor):
             self._destination.put_blob(descriptor, self._content)
         return actual, size

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -19,11 +23,14 @@ from oci.errors import (
     RefNotFound,
 )
 from oci.layout.archive import Archive
+from oci.layout.blobs import Content
 from oci.layout.layout import Layout
 from oci.layout.walk import walk
 from oci.spec import Descriptor, Digest, Platform
 from oci.streams.compression import decompress, detect
+from oci.transports.base import ImageSource
 from oci.transports.copy import copy
+from oci.transports.from_layout import LayoutDestination
 from oci.transports.names import open_destination, open_source
 from tests.support.images import (
     DOCKER_LIST,
@@ -492,3 +499,106 @@ def test_an_image_is_taken_by_digest(maker: LayoutMaker, tmp_path: Path) -> None
     assert str(run(f"oci:{source}@{one['digest']}", f"oci:{tmp_path}/t:v1").digest) == one["digest"]
     with pytest.raises(RefNotFound):
         run(f"oci:{source}@sha256:{'0' * 64}", f"oci:{tmp_path}/t:v1")
+
+
+# What a destination decides
+
+
+class Bent(LayoutDestination):
+    """A layout that says of itself what a test wants."""
+
+    def __init__(self, path: Path, *, parallel: int = 2) -> None:
+        super().__init__(Layout.create(path), tag="v1")
+        self.parallel = parallel
+        self.threads: set[int] = set()
+
+    def put_blob(self, descriptor: Descriptor, content: Content) -> None:
+        self.threads.add(threading.get_ident())
+        super().put_blob(descriptor, content)
+
+
+def many(maker: LayoutMaker, count: int = 5) -> Path:
+    maker.tag("v1", maker.image([tar_layer({f"file{number}": b"x" * number}) for number in range(count)]))
+    return maker.finish()
+
+
+def test_a_destination_that_adopts_a_blob_gets_no_bytes_of_it(maker: LayoutMaker, tmp_path: Path) -> None:
+    class Adopting(Bent):
+        asked: ClassVar[list[object]] = []
+
+        def adopt(self, descriptor: Descriptor, source: ImageSource) -> bool:
+            self.asked.append(source)
+            if source is not kin or not source.has(descriptor.digest):
+                return False
+            with source.open(descriptor) as chunks:
+                self.layout.blobs.put(chunks)
+            return True
+
+        def put_blob(self, descriptor: Descriptor, content: Content) -> None:
+            raise AssertionError("not to be carried")
+
+    source = many(maker)
+    heard: list[tuple[int, int | None]] = []
+    with (
+        open_source(f"oci:{source}:v1") as opened,
+        open_source(f"oci:{source}:v1") as kin,
+        Adopting(tmp_path / "t") as destination,
+    ):
+        copy(opened, destination, kin=[kin], progress=lambda done, total, _: heard.append((done, total)))
+        assert destination.asked[:2] == [opened, kin]
+    assert heard[-1][0] == heard[-1][1]
+
+
+def test_a_source_that_waits_is_read_by_as_many_threads_as_it_wants(maker: LayoutMaker, tmp_path: Path) -> None:
+    together = threading.Barrier(5, timeout=10)
+
+    class Meeting(Bent):
+        def put_blob(self, descriptor: Descriptor, content: Content) -> None:
+            together.wait()
+            super().put_blob(descriptor, content)
+
+    with open_source(f"oci:{many(maker, 4)}:v1") as opened, Meeting(tmp_path / "t") as destination:
+        opened.parallel = 5
+        copy(opened, destination)
+        assert len(destination.threads) == 5  # four layers and a config, all at once
+
+
+def test_a_destination_that_takes_one_blob_at_a_time_gets_one_at_a_time(maker: LayoutMaker, tmp_path: Path) -> None:
+    with open_source(f"oci:{many(maker)}:v1") as opened, Bent(tmp_path / "t", parallel=1) as destination:
+        opened.parallel = 5
+        copy(opened, destination)
+        assert destination.threads == {threading.get_ident()}
+
+
+def test_what_a_destination_reads_twice_is_counted_once(maker: LayoutMaker, tmp_path: Path) -> None:
+    class Twice(Bent):
+        def put_blob(self, descriptor: Descriptor, content: Content) -> None:
+            with content() as chunks:
+                assert next(chunks)
+            super().put_blob(descriptor, content)
+
+    heard: list[tuple[int, int | None]] = []
+    with open_source(f"oci:{many(maker)}:v1") as opened, Twice(tmp_path / "t") as destination:
+        copy(opened, destination, progress=lambda done, total, _: heard.append((done, total)))
+    assert heard[-1][0] == heard[-1][1]
+    assert [done for done, _ in heard] == sorted(done for done, _ in heard)
+
+
+def test_an_interrupt_ends_what_waits_in_other_threads(maker: LayoutMaker, tmp_path: Path) -> None:
+    ended = threading.Event()
+
+    class Waiting(Bent):
+        def put_blob(self, descriptor: Descriptor, content: Content) -> None:
+            os.kill(os.getpid(), signal.SIGINT)  # for the main thread, which waits for us
+            assert ended.wait(10)
+
+        def abort(self) -> None:
+            ended.set()
+
+    with (
+        open_source(f"oci:{many(maker)}:v1") as opened,
+        Waiting(tmp_path / "t") as destination,
+        pytest.raises(KeyboardInterrupt),
+    ):
+        copy(opened, destination)
+    assert Layout.open(tmp_path / "t").tags() == {}
