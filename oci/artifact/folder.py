@@ -45,11 +45,11 @@ def pack_folder(path: str, title: str, blob: BlobWriter, *, mtime_ns: int, warn:
     prefix = b"" if title == "." else clean(title.encode())
     scan = Scan(path, dest=prefix, owner=(0, 0), mtime=mtime_ns, hard_links=False, root=bool(prefix), warn=warn)
     with LayerWriter(blob.write, "gzip", commit=blob.commit) as writer:
-        write_layer(_ordinary(scan, warn), writer.write)
+        write_layer(_ordinary(scan, len(prefix), warn), writer.write)
         return writer.finish()
 
 
-def _ordinary(scan: Iterable[tuple[Entry, Data]], warn: Warn | None) -> Iterator[tuple[Entry, Data]]:
+def _ordinary(scan: Iterable[tuple[Entry, Data]], prefix: int, warn: Warn | None) -> Iterator[tuple[Entry, Data]]:
     """What oras takes of a directory: files, folders and symbolic links, without extended attributes."""
     for entry, data in scan:
         if entry.kind in _KINDS:
@@ -58,7 +58,7 @@ def _ordinary(scan: Iterable[tuple[Entry, Data]], warn: Warn | None) -> Iterator
                 entry.mode &= 0o755  # as `_mode` takes it; 0664 and 0644 is a matter of umasks only
             yield entry, data
         elif warn is not None:
-            warn(entry.name, f"is a {entry.kind}, which an artifact can't hold: left out")
+            warn(entry.name[prefix:].lstrip(b"/"), f"is a {entry.kind}, which an artifact can't hold: left out")
 
 
 def unpack_folder(

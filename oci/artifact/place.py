@@ -191,8 +191,8 @@ def _reason(error: OSError) -> str:
     return {
         errno.EEXIST: "exists already; pull to another directory, or replace it with --force",
         errno.ENOTEMPTY: "is not empty; pull to another directory, or replace it with --force",
-        errno.ELOOP: "is a symbolic link, and nothing is written through one",
-        errno.ENOTDIR: "is no directory, and something has to be in it",
+        errno.ELOOP: "is a symbolic link, which is not followed",
+        errno.ENOTDIR: "is no directory, or a symbolic link to one, which is not followed",
         errno.EISDIR: "is a directory, and would have to be a file",
         errno.EXDEV: "lies on another file system; pull to a directory on it",
         errno.EACCES: "may not be entered or written by this user",
