@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -420,3 +423,39 @@ def test_a_shared_door_stays_open(server: ScriptedServer) -> None:
             get(client)
         with http.send("GET", f"{server.url}/v2/") as response:
             assert response.status == 200
+
+
+INTERRUPTED = """
+import sys
+from oci.registry.client import Client
+from oci.registry.settings import Settings
+with Client(sys.argv[1], Settings(stall_timeout=60, plain_http=True)) as client:
+    print("ready", flush=True)
+    body = (lambda: iter([b"x" * 100_000_000])) if sys.argv[2] == "POST" else None
+    length = 100_000_000 if body else None
+    with client.request(sys.argv[2], sys.argv[3], body=body, length=length, what="it") as response:
+        response.read(10_000, "it")
+"""
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/head"), ("GET", "/body"), ("GET", "/later"), ("POST", "/upload")]
+)
+def test_an_interrupt_ends_every_kind_of_wait_at_once(server: ScriptedServer, method: str, path: str) -> None:
+    server.on("GET", "/head", delay=30.0)
+    server.on("GET", "/body", body=b"x" * 1000, stall_after=10)
+    server.on("GET", "/later", status=429, headers={"Retry-After": "60"})
+    server.on("POST", "/upload", raw=b"", before_body=True, ignore_body=True)
+    command = [sys.executable, "-c", INTERRUPTED, server.host, method, path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        until = time.monotonic() + 10
+        while not server.requests and time.monotonic() < until:
+            time.sleep(0.02)
+        time.sleep(0.2)
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=10)
+        assert time.monotonic() - began < 1
+    assert b"KeyboardInterrupt" in errors

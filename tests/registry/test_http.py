@@ -131,11 +131,11 @@ def test_an_answer_before_the_body_was_sent_is_that_answer(
 
 
 def test_an_upload_that_the_server_does_not_take_ends(http: Http, server: ScriptedServer) -> None:
-    server.on("PUT", "/.*", lambda _: Answer(), times=1)
     server.on("POST", "/.*", raw=b"", before_body=True, ignore_body=True)
     error = fails(http, f"{server.url}/", "POST", body=iter([b"x" * (64 << 20)]), length=64 << 20)
     assert isinstance(error, ConnectionFailed)
     assert error.again
+    assert "took nothing" in str(error)
 
 
 # Answers

@@ -250,7 +250,9 @@ class ScriptedServer:
         send = self._slowly(client, answer.drip) if answer.drip is not None else client.sendall
         if answer.raw is not None:
             send(answer.raw)
-            return not answer.close
+            if answer.ignore_body:
+                self._stop.wait()
+            return not (answer.close or answer.before_body)
         send(_head_of(answer))
         if seen.method == "HEAD" or answer.status in (204, 304):
             return not answer.close
