@@ -18,7 +18,7 @@ from oci.layout.blobs import BlobWriter, Content, Counted
 from oci.layout.walk import is_document
 from oci.registry.connect import Connected, connect_push
 from oci.registry.repository import Repository
-from oci.registry.sessions import cancel
+from oci.registry.sessions import cancel, push_scopes
 from oci.registry.settings import Settings
 from oci.registry.upload import Upload, Uploader, mount, put_manifest
 from oci.spec.descriptor import Descriptor
@@ -43,6 +43,7 @@ class RegistryDestination:
     def __init__(self, reference: RegistryRef, repositories: Connected, *, scratch: str | None = None) -> None:
         self._reference, self._connected, self._scratch = reference, repositories, scratch
         self.repository: Repository = repositories[0]
+        self.repository.pull = push_scopes(self.repository)  # one token for the questions and for what follows them
         self._uploader = Uploader(self.repository)
         self._there: set[Digest] = set()
         self._started: dict[Digest, Upload] = {}  # by mounts that were answered with an upload
