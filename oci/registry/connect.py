@@ -17,17 +17,29 @@ from oci.registry.repository import Repository
 from oci.registry.settings import Endpoint, Settings
 from oci.spec.reference import DEFAULT_REGISTRY, RegistryRef
 
-__all__ = ["Connected", "connect", "connect_push", "connect_registry"]
+__all__ = ["Connected", "Shared", "connect", "connect_push", "connect_registry"]
 
 DOCKER_HUB = "registry-1.docker.io"
 
 
-class Connected(list[Repository]):
-    """Repositories in the order to ask them, and the connections behind them: a context manager, or `close`."""
+class Shared:
+    """Connections, and what registries were told once (tokens), for several references: a context manager, or `close`.
 
-    def __init__(self, repositories: Iterable[Repository], http: Http, held: ExitStack) -> None:
-        super().__init__(repositories)
-        self.http, self._held = http, held
+    Whoever opens references with it closes it, behind all of them.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings, self._held = settings, ExitStack()
+        self.http = self._held.enter_context(Http(settings))
+        self._clients: dict[tuple[str, bool, bool], Client] = {}
+
+    def repository(self, endpoint: Endpoint) -> Repository:
+        """Give the repository behind an endpoint; endpoints of one registry share a client."""
+        key = (_api_host(endpoint.location), endpoint.insecure, endpoint.is_mirror)
+        if key not in self._clients:
+            client = Client(key[0], self._settings, insecure=endpoint.insecure, http=self.http)
+            self._clients[key] = self._held.enter_context(client)
+        return Repository(self._clients[key], endpoint.repository)
 
     def close(self) -> None:
         self._held.close()
@@ -39,14 +51,32 @@ class Connected(list[Repository]):
         self.close()
 
 
-def connect(reference: RegistryRef, settings: Settings) -> Connected:
+class Connected(list[Repository]):
+    """Repositories in the order to ask them, and the connections behind them: a context manager, or `close`."""
+
+    def __init__(self, repositories: Iterable[Repository], http: Http, own: Shared | None) -> None:
+        super().__init__(repositories)
+        self.http, self._own = http, own
+
+    def close(self) -> None:
+        if self._own is not None:
+            self._own.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def connect(reference: RegistryRef, settings: Settings, shared: Shared | None = None) -> Connected:
     """Give the repositories to pull a reference from, in the order to ask them. Nothing is sent yet."""
-    return _connected(_endpoints(reference, settings, pull=True), settings)
+    return _connected(_endpoints(reference, settings, pull=True), settings, shared)
 
 
-def connect_push(reference: RegistryRef, settings: Settings) -> Connected:
+def connect_push(reference: RegistryRef, settings: Settings, shared: Shared | None = None) -> Connected:
     """Give the one repository to push to: mirrors are for pulling."""
-    return _connected(_endpoints(reference, settings, pull=False)[-1:], settings)
+    return _connected(_endpoints(reference, settings, pull=False)[-1:], settings, shared)
 
 
 def connect_registry(host: str, settings: Settings) -> Client:
@@ -63,17 +93,15 @@ def _endpoints(reference: RegistryRef, settings: Settings, *, pull: bool) -> tup
     )
 
 
-def _connected(endpoints: tuple[Endpoint, ...], settings: Settings) -> Connected:
-    with ExitStack() as stack:
-        http = stack.enter_context(Http(settings))
-        clients: dict[tuple[str, bool, bool], Client] = {}
-        found = []
-        for endpoint in endpoints:
-            key = (_api_host(endpoint.location), endpoint.insecure, endpoint.is_mirror)
-            if key not in clients:
-                clients[key] = stack.enter_context(Client(key[0], settings, insecure=endpoint.insecure, http=http))
-            found.append(Repository(clients[key], endpoint.repository))
-        return Connected(found, http, stack.pop_all())
+def _connected(endpoints: tuple[Endpoint, ...], settings: Settings, shared: Shared | None) -> Connected:
+    if shared is not None:
+        return Connected([shared.repository(endpoint) for endpoint in endpoints], shared.http, None)
+    own = Shared(settings)
+    try:
+        return Connected([own.repository(endpoint) for endpoint in endpoints], own.http, own)
+    except BaseException:
+        own.close()
+        raise
 
 
 def _api_host(location: str) -> str:

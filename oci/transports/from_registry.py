@@ -27,7 +27,7 @@ from oci.errors import (
 from oci.layout.blobs import VerifyingReader
 from oci.layout.refs import narrow
 from oci.layout.walk import is_document
-from oci.registry.connect import Connected, connect
+from oci.registry.connect import Connected, Shared, connect
 from oci.registry.download import Download, Place
 from oci.registry.foreign import foreign_places
 from oci.registry.repository import Fetched, Repository
@@ -55,9 +55,9 @@ class RegistrySource(VerifyingReader):
         self._top: Descriptor | None = None
 
     @classmethod
-    def connect(cls, reference: RegistryRef, settings: Settings) -> Self:
-        """Open a reference; nothing is sent before something is asked for."""
-        return cls(reference, connect(reference, settings), settings)
+    def connect(cls, reference: RegistryRef, settings: Settings, shared: Shared | None = None) -> Self:
+        """Open a reference, through `shared` connections if there are some; nothing is sent before it has to be."""
+        return cls(reference, connect(reference, settings, shared), settings)
 
     @property
     def reference(self) -> str:

@@ -16,7 +16,7 @@ from typing import IO, Self
 from oci.errors import DestinationError, DigestMismatch
 from oci.layout.blobs import BlobWriter, Content, Counted
 from oci.layout.walk import is_document
-from oci.registry.connect import Connected, connect_push
+from oci.registry.connect import Connected, Shared, connect_push
 from oci.registry.repository import Repository
 from oci.registry.sessions import cancel, push_scopes
 from oci.registry.settings import Settings
@@ -51,9 +51,14 @@ class RegistryDestination:
         self._mutex = threading.Lock()
 
     @classmethod
-    def open(cls, reference: RegistryRef, settings: Settings, *, scratch: str | None = None) -> Self:
-        """Open a reference; nothing is sent yet. `scratch` is the folder for temporary files, if not the system's."""
-        return cls(reference, connect_push(reference, settings), scratch=scratch)
+    def open(
+        cls, reference: RegistryRef, settings: Settings, shared: Shared | None = None, *, scratch: str | None = None
+    ) -> Self:
+        """Open a reference, through `shared` connections if they are given; nothing is sent yet.
+
+        `scratch` is the folder for temporary files, if not the system's.
+        """
+        return cls(reference, connect_push(reference, settings, shared), scratch=scratch)
 
     @property
     def reference(self) -> str:
@@ -144,7 +149,7 @@ class RegistryDestination:
         put_manifest(self.repository, raw, descriptor.media_type, self._reference.tag)
 
     def abort(self) -> None:
-        self._connected.close()
+        self._connected.http.close()
 
     def close(self) -> None:
         """Give up what was begun and not used, and let go of the connections."""
