@@ -29,13 +29,14 @@ from oci.streams.chunks import CHUNK
 if TYPE_CHECKING:
     from oci.registry.urls import Url
 
-__all__ = ["Answer", "Headers", "Pipe", "Response", "check_framing"]
+__all__ = ["Answer", "Headers", "Pipe", "Response", "Stale", "check_framing"]
 
 MAX_HEAD = 262144  # bytes of a status line and headers; http.client itself takes up to 100 headers of 64 KiB
 MAX_INTERIM = 10  # 1xx answers before the real one; servers send one or two
 MAX_OVERHEAD = 8  # bytes of chunk sizes and extensions for each byte of a chunked body; 6 is a body of one-byte chunks
 SLACK = 65536  # bytes that come on top of it: trailers, and what was read ahead
 MAX_DISCARD = 65536  # bytes read to keep a connection; a new one costs about as much
+DISCARD_WITHIN = 2.0  # seconds for it
 PATIENCE = 5  # times the stall time for what takes a server long: to answer an upload, or to send a whole document
 MIN_RATE = 256  # bytes in each second of the stall time; a tenth of the slowest line that anybody pulls images over
 
@@ -50,7 +51,8 @@ class Pipe(io.RawIOBase):
         self._sock, self._place, self._closing, self._ahead = sock, place, closing, ahead
         self._receive = sock.recv_into
         self._deadline: float | None = None
-        self._stall = 0.0
+        self._stall, self._late = 0.0, ""
+        self.silent = True  # nothing came yet
         self._waited, self._came = 0.0, 0
         self._budget: int | None = None
 
@@ -66,7 +68,8 @@ class Pipe(io.RawIOBase):
 
     def expect_head(self, seconds: float) -> None:
         """The head of an answer is due: within `seconds`, and in MAX_HEAD bytes."""
-        self._deadline, self._stall, self._budget = monotonic() + seconds, seconds, MAX_HEAD
+        self._budget = MAX_HEAD
+        self.end_within(seconds, f"no complete answer within {seconds:g} seconds")
 
     def expect_body(self, stall: float) -> None:
         """The body is due: never `stall` seconds without progress."""
@@ -74,6 +77,10 @@ class Pipe(io.RawIOBase):
         self._waited, self._came = 0.0, 0
         if self._sock.fileno() >= 0:
             self._sock.settimeout(stall)
+
+    def end_within(self, seconds: float, late: str) -> None:
+        """All that is still due comes within so many seconds; `late` is what to say otherwise."""
+        self._deadline, self._late = monotonic() + seconds, late
 
     def allow(self, count: int | None) -> None:
         """Take at most so many bytes more from the socket; None: no bound."""
@@ -89,20 +96,23 @@ class Pipe(io.RawIOBase):
         if self._deadline is not None:
             left = self._deadline - start
             if left <= 0:
-                raise ConnectionFailed(self._place, f"no complete answer within {self._stall:g} seconds")
-            self._sock.settimeout(left)
+                raise ConnectionFailed(self._place, self._late)
+            self._sock.settimeout(min(left, self._stall) if self._stall else left)
         try:
             count = self._receive(buffer)
         except TimeoutError:
-            what = "no answer" if self._deadline is not None else "nothing more came"
-            raise ConnectionFailed(self._place, f"{what} within {self._stall:g} seconds") from None
+            raise ConnectionFailed(self._place, self._too_slow()) from None
+        if count:
+            self.silent = False
+        elif not self._stall and not self.silent:  # http.client takes the end of all for the end of the headers
+            raise ConnectionFailed(self._place, "the connection was cut within the headers of its answer")
         if self._closing():
             raise ConnectionFailed(self._place, "closed by us", again=False)
         if self._budget is not None:
             self._budget -= count
             if self._budget < 0:
                 raise ProtocolViolation(self._place, self._too_much())
-        if self._deadline is None:
+        if self._stall:
             self._check_progress(monotonic() - start, count)
         return count
 
@@ -115,8 +125,13 @@ class Pipe(io.RawIOBase):
                 raise ConnectionFailed(self._place, f"{reason}; given up below {MIN_RATE} bytes a second")
             self._waited, self._came = 0.0, 0
 
+    def _too_slow(self) -> str:
+        if self._deadline is not None and (not self._stall or monotonic() >= self._deadline):
+            return self._late
+        return f"nothing more came within {self._stall:g} seconds"
+
     def _too_much(self) -> str:
-        if self._deadline is not None:
+        if not self._stall:
             return f"the headers of its answer are longer than {MAX_HEAD} bytes"
         return "a chunked body with more chunk headers or trailers than body"
 
@@ -131,19 +146,30 @@ class Pipe(io.RawIOBase):
         super().close()
 
 
+class Stale(Exception):  # noqa: N818 - no error: the request is sent again
+    """A connection that was kept, and that the server had ended meanwhile: it never saw the request."""
+
+
 class Answer(http.client.HTTPResponse):
     """An answer read through a Pipe; interim answers (RFC 9110 section 15.2) are passed over, a few of them."""
 
-    def __init__(self, pipe: Pipe, *, method: str | None, patience: float, stall: float, last: bool) -> None:
+    def __init__(
+        self, pipe: Pipe, *, method: str | None, patience: float, stall: float, reused: bool, last: bool
+    ) -> None:
         super().__init__(pipe, method=method)  # type: ignore[arg-type]
         self.pipe, self.stall = pipe, stall
-        self._patience, self._last = patience, last
+        self._patience, self._reused, self._last = patience, reused, last
         pipe.expect_head(patience)
 
     def begin(self) -> None:
         self.pipe.expect_head(self._patience)
         for _ in range(MAX_INTERIM):
-            super().begin()
+            try:
+                super().begin()
+            except OSError:
+                if self._reused and self.pipe.silent:
+                    raise Stale from None
+                raise
             if not 100 <= self.status < 200:
                 break
             if self.status == 101:
@@ -248,30 +274,40 @@ class Response:
         if said is not None and said > limit:
             self.close()
             raise LimitExceeded(f"size of the {what} in bytes", limit, said)
-        patience = self._answer.stall * PATIENCE
-        until = monotonic() + patience
+        self._within(self._answer.stall * PATIENCE, what)
         data = bytearray()
         for chunk in self.chunks(min(CHUNK, limit + 1)):
             data += chunk
             if len(data) > limit:
                 self.close()
                 raise LimitExceeded(f"size of the {what} in bytes", limit)
-            if monotonic() > until:
-                self.close()
-                raise ConnectionFailed(self.place, f"the {what} did not come within {patience:g} seconds")
         return bytes(data)
+
+    def glance(self, limit: int, seconds: float = DISCARD_WITHIN) -> bytes:
+        """Read what comes of the body in `limit` bytes and a short time, whatever becomes of the rest, and close."""
+        data = b""
+        self._within(seconds, "body")
+        try:
+            for chunk in self.chunks(min(limit, 4096)):
+                data += chunk
+                if len(data) >= limit:
+                    break
+        except (ConnectionFailed, ProtocolViolation):
+            pass  # nobody waits for it
+        finally:
+            self.close()
+        return data[:limit]
+
+    def _within(self, seconds: float, what: str) -> None:
+        if not self._done:
+            self._answer.pipe.end_within(seconds, f"the {what} did not come whole within {seconds:g} seconds")
 
     def discard(self) -> None:
         """Be done with the body: read what is left if that is little, so that the connection can be used again."""
         said = self._answer.length
-        try:
-            if not self._done and said is not None and said <= MAX_DISCARD:
-                for _ in self.chunks():
-                    pass
-        except (ConnectionFailed, ProtocolViolation):
-            pass  # nobody wants what did not come
-        finally:
-            self.close()
+        if not self._done and said is not None and said <= MAX_DISCARD:
+            self.glance(MAX_DISCARD)
+        self.close()
 
     def close(self) -> None:
         """Free the connection; one with an unread body is closed."""

@@ -27,7 +27,7 @@ from urllib3.util import parse_url as parse_proxy
 from urllib3.util.wait import wait_for_read
 
 from oci.errors import ConnectionFailed, ProtocolViolation, SourceError
-from oci.registry.answer import PATIENCE, Answer, Headers, Pipe, Response, check_framing
+from oci.registry.answer import PATIENCE, Answer, Headers, Pipe, Response, Stale, check_framing
 from oci.registry.dial import dial
 from oci.registry.failures import NotReached, NotTrusted, broken, is_untrusted, not_reached
 from oci.registry.proxies import Proxy, proxy_for
@@ -63,7 +63,7 @@ class _Connection(HTTPConnection):
 
     def __init__(self, *values: Any, door: _Door, **named: Any) -> None:
         super().__init__(*values, **named)
-        self._door, self._spoiled, self._ahead = door, False, b""
+        self._door, self._spoiled, self._used, self._ahead = door, False, False, b""
         self._twin: socket.socket | None = None
         self.answer: Answer | None = None
         self.response_class = self._answer_from  # type: ignore[assignment]
@@ -74,7 +74,10 @@ class _Connection(HTTPConnection):
         pipe = Pipe(sock, door.place, door.is_closing, self._ahead)
         self._ahead = b""
         patience = door.stall * (PATIENCE if slow else 1)
-        self.answer = Answer(pipe, method=method, patience=patience, stall=door.stall, last=self._spoiled)
+        reused, self._used = self._used, True
+        self.answer = Answer(
+            pipe, method=method, patience=patience, stall=door.stall, reused=reused, last=self._spoiled
+        )
         return self.answer
 
     def _new_conn(self) -> socket.socket:
@@ -94,7 +97,7 @@ class _Connection(HTTPConnection):
         return sock
 
     def connect(self) -> None:
-        self._spoiled, self._ahead = False, b""
+        self._spoiled, self._used, self._ahead = False, False, b""
         tunnel = (self._tunnel_host, self._tunnel_port, self._tunnel_scheme)
         try:
             try:
@@ -246,26 +249,27 @@ class Http:
                 raise ProtocolViolation(url.public, f"the header {name} would hold a line break or control character")
         connect = self.settings.connect_timeout
         forward = door.proxy is not None and url.scheme == "http"
+        words: dict[str, Any] = {
+            "body": sent.body,
+            "headers": whole,
+            "retries": False,
+            "redirect": False,
+            "assert_same_host": False,
+            "timeout": Timeout(connect=min(connect, HURRY) if hurry else connect, read=door.stall),
+            "preload_content": False,
+            "decode_content": False,
+            "release_conn": False,
+        }
         try:
-            raw = pool.urlopen(
-                method,
-                str(url) if forward else url.target,
-                body=sent.body,
-                headers=whole,
-                retries=False,
-                redirect=False,
-                assert_same_host=False,
-                timeout=Timeout(connect=min(connect, HURRY) if hurry else connect, read=door.stall),
-                preload_content=False,
-                decode_content=False,
-                release_conn=False,
-            )
+            raw = _on_a_live_connection(pool, method, str(url) if forward else url.target, words)
         except ConnectionFailed as error:
             raise type(error)(url.public, error.reason, again=error.again) from None
         except ProtocolViolation as error:
             raise ProtocolViolation(url.public, error.reason) from None
         except _BodyFailed as error:
             raise error.cause from error.cause.__cause__
+        except Stale:
+            raise ConnectionFailed(url.public, "the connection was closed before the answer's end") from None
         except (faults.HTTPError, OSError, HTTPException, ValueError) as error:
             raise broken(url.public, _cause(error)) from None
         finally:
@@ -352,6 +356,17 @@ class Http:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _on_a_live_connection(pool: HTTPConnectionPool, method: str, target: str, words: dict[str, Any]) -> Any:
+    """Send, and again where a kept connection turned out to be ended: all of those that are kept may be."""
+    for _ in range(POOL):
+        try:
+            return pool.urlopen(method, target, **words)
+        except Stale:
+            if words["body"] is not None and not isinstance(words["body"], bytes):
+                raise  # read already
+    return pool.urlopen(method, target, **words)
 
 
 class _BodyFailed(Exception):  # noqa: N818 - carries the caller's own exception past the library

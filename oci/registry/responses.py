@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING
 
 from oci.errors import (
     AuthenticationFailed,
-    ConnectionFailed,
     InvalidDocument,
     LimitExceeded,
-    ProtocolViolation,
     RegistryError,
     RegistryRefused,
     show,
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_ERROR", "MAX_ERRORS", "Fault", "body_of", "error_of", "parse_errors"]
 
 MAX_ERROR = 65536  # bytes of an error answer; real ones have some hundred, pages of proxies some thousand
+SOON = 5.0  # seconds for it; the status is there already
 MAX_ERRORS = 5  # errors of one answer that are told; real answers have one
 
 
@@ -106,17 +105,7 @@ def error_of(
 
 def body_of(response: Response) -> bytes:
     """Read what an error answer says; no failure in it hides the status."""
-    raw = b""
-    try:
-        for chunk in response.chunks(MAX_ERROR):
-            raw += chunk
-            if len(raw) >= MAX_ERROR:
-                break
-    except (ConnectionFailed, ProtocolViolation):
-        pass
-    finally:
-        response.close()
-    return raw[:MAX_ERROR]
+    return response.glance(MAX_ERROR, SOON)
 
 
 def _advice(status: int, codes: tuple[str, ...], host: str, foreign: str | None, known: bool) -> str:

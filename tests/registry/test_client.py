@@ -321,7 +321,7 @@ def test_a_name_that_stands_for_this_machine_is_no_way_around(server: ScriptedSe
 
 def test_what_may_pass_is_tried_again(client: Client, server: ScriptedServer) -> None:
     server.on("GET", "/v2/", status=503, times=1)
-    server.on("GET", "/v2/", hang_up=True, times=1)
+    server.on("GET", "/v2/", raw=b"HTTP/1.1 2", close=True, times=1)
     server.on("GET", "/v2/", status=429, headers={"Retry-After": "7"}, times=1)
     server.on("GET", "/v2/", body=b"hello")
     assert get(client) == b"hello"
@@ -360,7 +360,7 @@ def test_a_post_is_not_done_twice_unless_it_certainly_was_not_done(client: Clien
     server.on("POST", "/busy", status=429, times=1)
     server.on("POST", "/busy", status=202)
     server.on("POST", "/down", status=503)
-    server.on("POST", "/cut", hang_up=True)
+    server.on("POST", "/cut", raw=b"HTTP/1.1 2", close=True)
     get(client, "/busy", "POST", expect=(202,))
     assert isinstance(fails(client, "/down", "POST"), RegistryRefused)
     assert isinstance(fails(client, "/cut", "POST"), ConnectionFailed)

@@ -195,6 +195,45 @@ def test_a_connection_that_the_server_closed_meanwhile_is_not_noticed(http: Http
         time.sleep(0.05)
 
 
+def test_a_post_on_a_connection_that_died_unseen_is_sent_on_another(http: Http, server: ScriptedServer) -> None:
+    # A load balancer forgets an idle connection without a word; what is sent on it is answered by a reset.
+    server.on("GET", "/", body=b"abc")
+    server.on("POST", "/", hang_up=True, times=1)
+    server.on("POST", "/", status=202)
+    http.send("GET", f"{server.url}/").discard()
+    with http.send("POST", f"{server.url}/") as response:
+        assert response.status == 202
+    assert server.connections == 2
+    server.forget()
+    server.on("POST", "/", hang_up=True)
+    assert isinstance(fails(http, f"{server.url}/", "POST"), ConnectionFailed)
+    assert len(server.requests) == 2  # one on the kept connection, one on a new one
+
+
+def test_a_document_has_to_come_whole_in_a_bounded_time(http: Http, server: ScriptedServer) -> None:
+    def slowly() -> Iterator[bytes]:
+        while True:  # fast enough for a blob, and never at an end
+            time.sleep(0.05)
+            yield b"x" * 100
+
+    server.on("GET", "/", lambda _: Answer(body=slowly(), chunked=True))
+    began = time.monotonic()
+    with pytest.raises(ConnectionFailed, match="the token did not come whole within 2 seconds"):
+        http.send("GET", f"{server.url}/").read(1_000_000, "token")
+    assert time.monotonic() - began < 4
+
+
+def test_a_body_that_nobody_wants_is_not_waited_for(http: Http, server: ScriptedServer) -> None:
+    server.on("GET", "/slow", body=b"x" * 1000, drip=(100, 0.35))
+    server.on("GET", "/large", body=b"x" * 10_000_000)
+    began = time.monotonic()
+    http.send("GET", f"{server.url}/large").discard()
+    assert time.monotonic() - began < 0.5
+    response = http.send("GET", f"{server.url}/slow")
+    response.discard()
+    assert time.monotonic() - began < 4
+
+
 def test_a_read_stops_at_its_limit(http: Http, server: ScriptedServer) -> None:
     server.on("GET", "/said", body=b"x" * 11)
     server.on("GET", "/endless", body=(b"x" * 100_000 for _ in range(10_000)), chunked=True)
@@ -251,7 +290,7 @@ def test_a_consumer_that_is_slow_is_not_the_servers_fault(http: Http, server: Sc
 
 def test_no_answer_ends_the_wait_and_an_upload_is_waited_for_longer(http: Http, server: ScriptedServer) -> None:
     server.on("GET", "/", delay=8.0)
-    assert "no answer within 0.4 seconds" in str(fails(http, f"{server.url}/"))
+    assert "no complete answer within 0.4 seconds" in str(fails(http, f"{server.url}/"))
     server.on("PUT", "/", status=201, delay=1.0)
     with http.send("PUT", f"{server.url}/", body=b"x") as response:
         assert response.status == 201
@@ -265,13 +304,23 @@ def test_no_answer_at_all_is_a_closed_connection(http: Http, server: ScriptedSer
     assert not isinstance(error, NotReached)
 
 
+@pytest.mark.parametrize("count", [3, 12, 17, 30, 40])
+def test_a_head_that_is_cut_is_no_answer(http: Http, server: ScriptedServer, count: int) -> None:
+    raw = b"HTTP/1.1 200 OK\r\nX: y\r\nContent-Length: 5\r\n\r\n"
+    server.on("GET", "/.*", raw=raw[:count], close=True)
+    error = fails(http, f"{server.url}/")
+    assert isinstance(error, ConnectionFailed)
+    assert "cut within the headers" in str(error)
+    assert error.again
+
+
 def head(*lines: str) -> bytes:
     return "".join(f"{line}\r\n" for line in (*lines, "")).encode()
 
 
 BAD = {
     "no HTTP": b"SSH-2.0-OpenSSH_9.2\r\n",
-    "HTTP 0.9": b"<html>hello</html>",
+    "HTTP 0.9": b"<html>hello</html>\n",
     "HTTP 3": head("HTTP/3 200 OK"),
     "status": head("HTTP/1.1 abc OK"),
     "status of four digits": head("HTTP/1.1 2000 OK"),
