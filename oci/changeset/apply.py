@@ -48,10 +48,19 @@ def apply_layers(
     applier = _Applier(root_fd, NodeMaker(root_fd, rootless=rootless, warnings=warnings))
     for number in range(len(layers) - 1, -1, -1):
         with layers[number].open() as chunks:
+            if number > 0:
+                _expect(layers[number - 1])
             applier.apply(chunks, number)
     applier.finish(layers)
     if warn is not None:
         warnings.tell(warn)
+
+
+def _expect(layer: LayerSource) -> None:
+    """Say which layer is next, if it can be told: one that has to be fetched begins to come."""
+    told = getattr(layer, "expect", None)
+    if told is not None:
+        told()
 
 
 class _Applier:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from oci.errors import CorruptStream, InvalidDocument, TarError, UnsafeEntry
-from oci.layout.blobs import BlobReader, open_content
+from oci.layout.blobs import BlobReader, expect, open_content
 from oci.spec import media_types
 from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
@@ -29,6 +29,10 @@ class Layer(Record):
     descriptor: Descriptor
     diff_id: Digest | None
     blobs: BlobReader
+
+    def expect(self) -> None:
+        """Say that this layer will be opened next, after the one that is open now."""
+        expect(self.blobs, self.descriptor)
 
     @contextmanager
     def open(self) -> Iterator[LayerReader]:

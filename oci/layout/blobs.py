@@ -30,6 +30,7 @@ __all__ = [
     "MemoryBlobs",
     "VerifyingReader",
     "WatchedBlobs",
+    "expect",
     "is_at_hand",
     "name_of",
     "open_content",
@@ -82,6 +83,13 @@ class VerifyingReader(ABC):
 def is_at_hand(blobs: BlobReader, descriptor: Descriptor) -> bool:
     """Say whether a blob can be read: it is in the store, or embedded in its descriptor."""
     return descriptor.data is not None or blobs.has(descriptor.digest)
+
+
+def expect(blobs: BlobReader, descriptor: Descriptor) -> None:
+    """Tell a reader which blob will be opened next; one that has to fetch it has a method `expect`, and may begin."""
+    told = getattr(blobs, "expect", None)
+    if told is not None and descriptor.data is None:
+        told(descriptor)
 
 
 def open_content(blobs: BlobReader, descriptor: Descriptor) -> AbstractContextManager[Iterator[bytes]]:
@@ -274,6 +282,9 @@ class WatchedBlobs:
     def open_raw(self, descriptor: Descriptor) -> Iterator[Iterator[bytes]]:
         with self._blobs.open_raw(descriptor) as chunks:
             yield self._meter.counted(chunks, name_of(descriptor))
+
+    def expect(self, descriptor: Descriptor) -> None:
+        expect(self._blobs, descriptor)
 
     def has(self, digest: Digest) -> bool:
         return self._blobs.has(digest)

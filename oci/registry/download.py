@@ -16,7 +16,7 @@ The bytes are not verified here. Their consumer does that, in the pass in which 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from oci.errors import (
@@ -78,6 +78,8 @@ class Download(Iterator[bytes]):
         self._backoff = self._patience()  # for what fails in a row, without progress
         self._mark = 0  # where the connection in use began
         self._aborted = False
+        self._tail = 0  # where `_at_tail` is to be told
+        self._at_tail: Callable[[], object] | None = None
         self._closed = False
         self._response: Response | None = None
         self._chunks: Iterator[bytes] = iter(())
@@ -106,6 +108,8 @@ class Download(Iterator[bytes]):
                 if not chunk:
                     continue
             self._had += len(chunk)
+            if self._at_tail is not None and self._had >= self._tail:
+                self._tell()
             if self._had > self._size:
                 self.close()
                 return chunk[: len(chunk) - (self._had - self._size - 1)]
@@ -128,6 +132,17 @@ class Download(Iterator[bytes]):
         response = self._response
         if response is not None:
             response.abort()
+
+    def at(self, tail: int, then: Callable[[], object]) -> None:
+        """Have `then` called once, when all but `tail` bytes have come; at once if they have."""
+        self._tail, self._at_tail = self._size - tail, then
+        if self._had >= self._tail:
+            self._tell()
+
+    def _tell(self) -> None:
+        then, self._at_tail = self._at_tail, None
+        if then is not None:
+            then()
 
     # Connecting
 

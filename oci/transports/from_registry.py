@@ -27,6 +27,7 @@ from oci.errors import (
 from oci.layout.blobs import VerifyingReader
 from oci.layout.refs import narrow
 from oci.layout.walk import is_document
+from oci.registry.ahead import Ahead
 from oci.registry.connect import Connected, Shared, connect
 from oci.registry.download import Download, Place
 from oci.registry.foreign import foreign_places
@@ -53,6 +54,8 @@ class RegistrySource(VerifyingReader):
         self._places: Sequence[Repository] = tuple(repositories)
         self._known = Memory()
         self._top: Descriptor | None = None
+        self._ahead = Ahead()
+        self._present: Download | None = None  # the blob opened last
 
     @classmethod
     def connect(cls, reference: RegistryRef, settings: Settings, shared: Shared | None = None) -> Self:
@@ -113,17 +116,27 @@ class RegistrySource(VerifyingReader):
         if raw is not None:
             yield iter((raw,))
             return
-        try:
-            download = Download(self._holders(descriptor), descriptor)
-        except BlobNotFound:
-            if not self._known.may_be_document(digest):
-                raise
-            yield iter((self._document(digest),))
-            return
+        download = self._ahead.take(digest)
+        if download is None:
+            try:
+                download = Download(self._holders(descriptor), descriptor)
+            except BlobNotFound:
+                if not self._known.may_be_document(digest):
+                    raise
+                yield iter((self._document(digest),))
+                return
+        self._present = download
         try:
             yield download
         finally:
             download.close()
+
+    def expect(self, descriptor: Descriptor) -> None:
+        """Have a blob asked for when the one opened last is nearly through: it will be opened next."""
+        if self._known.raw(descriptor.digest) is None:
+            self._ahead.expect(
+                self._present, descriptor.digest, lambda: Download(self._holders(descriptor), descriptor)
+            )
 
     def _holders(self, descriptor: Descriptor) -> list[Place]:
         """Who may have a blob, in the order to ask."""
@@ -179,6 +192,7 @@ class RegistrySource(VerifyingReader):
 
     def close(self) -> None:
         self._connected.close()
+        self._ahead.close()
 
     def __enter__(self) -> Self:
         return self

@@ -6,7 +6,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -454,3 +454,70 @@ def test_a_cut_in_the_middle_of_an_unpack_is_not_noticed(server: ScriptedServer,
 def test_the_opener_takes_registries_only() -> None:
     with pytest.raises(OciError, match="docker://"):
         opener(hasty()).source(StoreRef("alpine"))
+
+
+# The next blob, before it is opened
+
+
+def eventually(holds: Callable[[], bool]) -> bool:
+    until = time.monotonic() + 5
+    while not holds() and time.monotonic() < until:
+        time.sleep(0.005)
+    return holds()
+
+
+@contextmanager
+def two_blobs(server: ScriptedServer) -> Iterator[tuple[RegistrySource, Descriptor, Descriptor]]:
+    """A source with two blobs of 4 MiB, which no manifest names."""
+    blobs = [os.urandom(4 << 20) for _ in range(2)]
+    shelf = Shelf()
+    shelf.blobs = {digest(data): data for data in blobs}
+    shelf.serve(server)
+    with source_of(server) as source:
+        one, two = (Descriptor(media_type="a/b", digest=Digest.of(data), size=len(data)) for data in blobs)
+        yield source, one, two
+
+
+def test_the_blob_that_is_expected_is_asked_for_when_the_one_before_is_nearly_through(server: ScriptedServer) -> None:
+    with two_blobs(server) as (source, one, two):
+        with source.open(one) as chunks:
+            source.expect(two)
+            next(chunks)
+            time.sleep(0.05)
+            assert not [path for path in server.paths() if str(two.digest) in path]
+            list(chunks)
+            assert eventually(lambda: any(str(two.digest) in path for path in server.paths()))
+        with source.open(two) as chunks:
+            assert sum(map(len, chunks)) == two.size
+    assert len([path for path in server.paths() if str(two.digest) in path]) == 1
+
+
+def test_what_is_expected_and_never_opened_is_dropped(server: ScriptedServer) -> None:
+    with two_blobs(server) as (source, one, two):
+        with source.open(one) as chunks:
+            source.expect(two)
+            list(chunks)
+        with source.open(one) as chunks:
+            source.expect(one)
+            list(chunks)
+        with source.open(two) as chunks:
+            assert sum(map(len, chunks)) == two.size
+
+
+def test_what_fails_ahead_is_told_to_whoever_opens_it(server: ScriptedServer) -> None:
+    with two_blobs(server) as (source, one, two):
+        absent = two.replace(digest=Digest.of(b"absent"))
+        with source.open(one) as chunks:
+            source.expect(absent)
+            list(chunks)
+        with pytest.raises(BlobNotFound), source.open(absent):
+            pytest.fail("opened")
+
+
+def test_an_unpack_asks_for_each_layer_once_and_for_the_next_one_early(
+    server: ScriptedServer, shelf: Shelf, tmp_path: Path
+) -> None:
+    with source_of(server) as source:
+        unpack(select(source, source.resolve(), AMD64).watched(lambda *_: None), tmp_path / "root", rootless=True)
+    asked = content(server)
+    assert len(asked) == len(set(asked)) == 5
