@@ -176,6 +176,11 @@ def parse_name(name: str, text: str | None = None) -> RegistryRef:
     return RegistryRef(host, repository, tag if colon else (None if digest else DEFAULT_TAG), digest)
 
 
+def is_host(text: str) -> bool:
+    """Whether this is a registry's HOST[:PORT] by the grammar of Docker's references."""
+    return len(text) <= MAX_REPOSITORY and re.fullmatch(_HOST, text) is not None
+
+
 def is_repository(name: str) -> bool:
     """Whether this is a repository's name by the grammar of distribution-spec v1.1.1 spec.md#pulling-manifests."""
     return len(name) <= MAX_REPOSITORY and re.fullmatch(_REPOSITORY, name) is not None
