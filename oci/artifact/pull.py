@@ -101,7 +101,10 @@ class _Fetch:
             futures = [pool.submit(self._one, number, item) for number, item in enumerate(items)]
             try:
                 done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-            finally:  # an interrupt of this thread stops the others too
+            except BaseException:  # an interrupt of this thread stops the others, those that wait for a network too
+                self._source.abort()
+                raise
+            finally:
                 self._stop()
                 pool.shutdown(wait=True, cancel_futures=True)
         errors = [error for f in done if (error := f.exception()) is not None and not isinstance(error, _Stopped)]
