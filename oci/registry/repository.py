@@ -22,7 +22,7 @@ from oci.registry import listing, referrers
 from oci.registry.client import Client
 from oci.registry.download import Download
 from oci.registry.http import Response
-from oci.registry.manifests import ACCEPT, Fetched, fetched, media_type_of, refuse_encoding, stated_digest
+from oci.registry.manifests import ACCEPT, Fetched, fetched, refuse_encoding, stated_digest, stated_type
 from oci.registry.responses import error_of
 from oci.registry.scope import Scope
 from oci.spec.annotations import is_tag
@@ -43,7 +43,7 @@ class Repository:
         if not is_repository(name):
             raise InvalidReference(name, "not a repository's name (distribution-spec: lower case, single separators)")
         self.client, self.name = client, name
-        self.pull = (Scope(name, ("pull",)),)
+        self.pull: tuple[Scope, ...] = (Scope(name, ("pull",)),)
 
     @property
     def host(self) -> str:
@@ -82,8 +82,8 @@ class Repository:
             what = self.called(reference)
             digest = stated_digest(response, what)
             length = content_length(response)
-            if digest is not None and length is not None and length <= MAX_MANIFEST:
-                media_type = media_type_of(response, b"{}", what=what)
+            media_type = stated_type(response)
+            if digest is not None and length is not None and length <= MAX_MANIFEST and media_type is not None:
                 if isinstance(reference, Digest) and digest != reference:
                     if digest.algorithm == reference.algorithm:
                         raise ProtocolViolation(response.place, f"asked for {reference}, it says that it has {digest}")

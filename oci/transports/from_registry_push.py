@@ -9,12 +9,10 @@ killed leaves behind are whole blobs, which the next one finds, and sessions, wh
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import IO, Self
+from typing import Self
 
 from oci.errors import DestinationError, DigestMismatch
-from oci.layout.blobs import BlobWriter, Content, Counted
+from oci.layout.blobs import BlobWriter, Content
 from oci.layout.walk import is_document
 from oci.registry.connect import Connected, Shared, connect_push
 from oci.registry.repository import Repository
@@ -25,9 +23,9 @@ from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
 from oci.spec.document import parse_document
 from oci.spec.reference import RegistryRef
-from oci.streams.chunks import read_chunks
 from oci.transports.base import ImageSource
 from oci.transports.from_registry import RegistrySource
+from oci.transports.spool import Spool
 
 __all__ = ["RegistryDestination"]
 
@@ -41,7 +39,7 @@ class RegistryDestination:
     stores_index = True
 
     def __init__(self, reference: RegistryRef, repositories: Connected, *, scratch: str | None = None) -> None:
-        self._reference, self._connected, self._scratch = reference, repositories, scratch
+        self._reference, self._connected = reference, repositories
         self.repository: Repository = repositories[0]
         self.repository.pull = push_scopes(self.repository)  # one token for the questions and for what follows them
         self._uploader = Uploader(self.repository)
@@ -49,6 +47,7 @@ class RegistryDestination:
         self._started: dict[Digest, Upload] = {}  # by mounts that were answered with an upload
         self._no_mounts: set[str] = set()  # repositories from which the registry did not mount
         self._mutex = threading.Lock()
+        self._spool = Spool(self._put_missing, parallel=PARALLEL, folder=scratch)
 
     @classmethod
     def open(
@@ -114,7 +113,11 @@ class RegistryDestination:
         self._is_there(descriptor.digest)
 
     def writer(self) -> BlobWriter:
-        return _Spooled(self, self._scratch)
+        return self._spool.writer()
+
+    def _put_missing(self, descriptor: Descriptor, content: Content) -> None:
+        if not self.has(descriptor):
+            self.put_blob(descriptor, content)
 
     # Documents
 
@@ -125,6 +128,7 @@ class RegistryDestination:
         """
         if parse_document(raw, descriptor.media_type).model.subject is None and self.has(descriptor):
             return
+        self._spool.settle()
         put_manifest(self.repository, raw, descriptor.media_type, descriptor.digest)
         self._is_there(descriptor.digest)
 
@@ -139,6 +143,7 @@ class RegistryDestination:
             raise DestinationError(
                 self.reference, f"a registry takes manifests and indexes, not {descriptor.media_type}"
             )
+        self._spool.settle()
         if self._reference.tag is None:
             put_manifest(self.repository, raw, descriptor.media_type, descriptor.digest)
             return
@@ -153,9 +158,10 @@ class RegistryDestination:
 
     def close(self) -> None:
         """Give up what was begun and not used, and let go of the connections."""
-        with self._mutex:
-            started, self._started = list(self._started.values()), {}
         try:
+            self._spool.close()
+            with self._mutex:
+                started, self._started = list(self._started.values()), {}
             for upload in started:
                 cancel(self.repository, upload)
         finally:
@@ -168,42 +174,3 @@ class RegistryDestination:
         if len(exception) > 1 and not isinstance(exception[1], Exception | None):
             self.abort()  # an interrupt doesn't wait for a registry's answers
         self.close()
-
-
-class _Spooled:
-    """A blob whose digest its end tells: kept in a temporary file without a name, then uploaded as any other."""
-
-    def __init__(self, destination: RegistryDestination, scratch: str | None) -> None:
-        import tempfile
-
-        self._destination, self._counted = destination, Counted(None)
-        self._folder = scratch or tempfile.gettempdir()
-        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="ocikit-", dir=self._folder, buffering=0)
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self._counted.update(data)
-        rest = memoryview(data)
-        try:
-            while rest:
-                rest = rest[self._file.write(rest) :]
-        except OSError as error:  # a full disk doesn't say which
-            error.filename = self._folder
-            raise
-
-    def commit(self, digest: Digest | None = None) -> tuple[Digest, int]:
-        actual, size = self._counted.finish(digest), self._counted.size
-        descriptor = Descriptor(media_type="application/octet-stream", digest=actual, size=size)
-        if not self._destination.has(descriptor):
-            self._destination.put_blob(descriptor, self._content)
-        return actual, size
-
-    @contextmanager
-    def _content(self) -> Iterator[Iterator[bytes]]:
-        self._file.seek(0)
-        yield read_chunks(self._file)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._file.close()
