@@ -23,6 +23,7 @@ __all__ = [
     "plain_type",
     "refuse_encoding",
     "stated_digest",
+    "stated_type",
 ]
 
 # What we read, the OCI types first. `*/*` at the end: some registries answer 404 or 406 for a type that is not listed,
@@ -104,12 +105,16 @@ def stated_digest(response: Response, what: str) -> Digest | None:
 
 def media_type_of(response: Response, raw: bytes, *, what: str) -> str:
     """The media type by Content-Type, else by the document."""
-    said = plain_type(response)
-    if said in _GENERIC or not media_types.is_media_type(said):
-        said = _own_type(raw, what)
+    said = stated_type(response) or _own_type(raw, what)
     if said in media_types.DOCKER_SCHEMA_1:
         raise InvalidDocument(_SCHEMA_1, document=what)
     return said
+
+
+def stated_type(response: Response) -> str | None:
+    """What Content-Type says of the document; None where it says nothing, or what web servers say of anything."""
+    said = plain_type(response)
+    return said if said not in _GENERIC and media_types.is_media_type(said) else None
 
 
 def plain_type(response: Response) -> str:

@@ -155,17 +155,18 @@ class RegistrySource(VerifyingReader):
                 return len(self._document(digest))
             except NotFound:
                 return None
-        size = self._ask(digest)
+        elsewhere = self._known.size_elsewhere(digest)
+        size = self._ask(digest, blob=elsewhere is not None)
         if size is None and self._settings.foreign_urls:
-            size = self._known.size_elsewhere(digest)
+            size = elsewhere
         if size is not None:
             self._known.note(digest, size)
         return size
 
-    def _ask(self, digest: Digest) -> int | None:
+    def _ask(self, digest: Digest, *, blob: bool) -> int | None:
         for place in self._places:
             size = place.blob_size(digest)
-            if size is None:
+            if size is None and not blob:
                 found = place.head_manifest(digest)
                 size = None if found is None else found.size
             if size is not None:

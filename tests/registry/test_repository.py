@@ -181,8 +181,20 @@ def test_a_head_answer_that_lacks_something_is_made_up_for_by_get(server: Script
     assert (found.digest, found.size) == (DIGEST, len(MANIFEST))
 
 
+@pytest.mark.parametrize("said", [None, "application/json", "text/plain"])
+def test_a_head_answer_without_a_type_is_made_up_for_by_get(
+    said: str | None, server: ScriptedServer, app: Repository
+) -> None:
+    headers = {"Docker-Content-Digest": str(Digest.of(INDEX)), **({} if said is None else {"Content-Type": said})}
+    server.on("HEAD|GET", "/v2/app/manifests/v1", headers=headers, body=INDEX)
+    found = app.head_manifest("v1")
+    assert found is not None
+    assert found.media_type == media_types.INDEX
+
+
 def test_a_head_answer_with_another_digest_is_refused(server: ScriptedServer, app: Repository) -> None:
-    server.on("HEAD", "/v2/app/manifests/.*", headers={"Docker-Content-Digest": str(DIGEST)}, body=MANIFEST)
+    headers = {"Docker-Content-Digest": str(DIGEST), "Content-Type": media_types.MANIFEST}
+    server.on("HEAD", "/v2/app/manifests/.*", headers=headers, body=MANIFEST)
     with pytest.raises(ProtocolViolation, match="it says that it has"):
         app.head_manifest(Digest.of(INDEX))
 

@@ -22,7 +22,7 @@ from oci.errors import (
 )
 from oci.image.select import select
 from oci.layout.layout import Layout
-from oci.registry.settings import Endpoint, Settings
+from oci.registry.settings import Credentials, Endpoint, Settings, TlsSettings
 from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
 from oci.spec.platform import Platform
@@ -52,6 +52,7 @@ from tests.support.pulling import fill, hasty
 from tests.support.registries import docker_registry
 from tests.support.scripted import Answer, Request, ScriptedServer
 from tests.support.shelf import Shelf
+from tests.support.tls import Authority
 
 AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
 FILES = {"etc/": None, "etc/hostname": b"box\n", "data": os.urandom(100_000)}
@@ -376,6 +377,38 @@ def test_foreign_layers_are_followed_when_asked_for_but_only_by_https(server: Sc
             with pytest.raises(BlobNotFound), source.open(Descriptor.from_json(described)):
                 pytest.fail("opened")
         assert "/layer" not in server.paths()
+
+
+class Keys:
+    """Credentials for whoever asks."""
+
+    def find(self, host: str, repository: str | None) -> Credentials:
+        return Credentials(username="alice", password="secret")
+
+
+@pytest.mark.parametrize("honest", [True, False])
+def test_a_foreign_layer_comes_by_https_without_credentials_and_verified(
+    honest: bool, server: ScriptedServer, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path / "ca")
+    with ScriptedServer(tls=authority.server()) as elsewhere:
+        shelf, data, _ = foreign_image(f"{elsewhere.url}/layer")
+        shelf.serve(server)
+        body = data if honest else bytes(len(data))
+        elsewhere.on("GET", "/layer", times=1, status=307, headers={"Location": "/moved"})
+        elsewhere.on("GET", "/moved", body=body, cut_after=None)
+        more = {"tls": TlsSettings(ca_file=str(authority.file)), "credentials": Keys(), "foreign_urls": True}
+        with source_of(server, **more) as source:
+            image = select(source, source.resolve(), AMD64)
+            assert source.has(image.manifest.model.layers[0].digest)
+            if honest:
+                unpack(image, tmp_path / "root", rootless=True)
+                assert (tmp_path / "root/data").read_bytes() == FILES["data"]
+            else:
+                with pytest.raises(DigestMismatch):
+                    unpack(image, tmp_path / "root", rootless=True)
+        assert elsewhere.requests
+        assert not [request for request in elsewhere.requests if "authorization" in request.headers]
 
 
 # From the registry straight to where it is wanted
