@@ -4,6 +4,7 @@
 `http`                      one exchange with one server; the only door to `urllib3`
 `answer`                    reading an answer from a socket: bounded, and never without progress
 `dial`                      connecting to a name, by all its addresses
+`outgoing`                  headers and bodies that are sent
 `failures`                  why a connection failed, in words
 `urls`                      URLs, strictly: what is not plain http(s) is not followed
 `tls`                       whom to trust, and who we are: system store, certs.d, client certificates

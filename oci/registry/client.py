@@ -25,7 +25,7 @@ from oci.registry.urls import Url, is_loopback_name, origin_of, parse_url
 if TYPE_CHECKING:
     from oci.registry.auth import Authorizer
     from oci.registry.scope import Scope
-    from oci.registry.settings import Settings
+    from oci.registry.settings import Credentials, Settings
 
 __all__ = ["Body", "Client", "origin_of"]
 
@@ -57,6 +57,7 @@ class Client:
         self._base: Url | None = self._bases[0] if len(self._bases) == 1 else None
         self._lock = threading.Lock()
         self._authorizer: Authorizer | None = None
+        self.known = False  # credentials for this registry were found
         self._reached = False
 
     def __repr__(self) -> str:
@@ -174,15 +175,20 @@ class Client:
             if self._authorizer is None:
                 from oci.registry.auth import Authorizer
 
-                source = self.settings.credentials
                 self._authorizer = Authorizer(
                     self.host,
-                    (lambda repository: source.find(self.host, repository)) if source is not None else _nobody,
+                    self._find,
                     self._http.send,
                     base_url=self.base.origin,
                     clock=monotonic,
                 )
             return self._authorizer
+
+    def _find(self, repository: str | None) -> Credentials | None:
+        source = self.settings.credentials
+        found = source.find(self.host, repository) if source is not None else None
+        self.known = self.known or found is not None
+        return found
 
     def exchange(
         self,
@@ -210,10 +216,6 @@ class Client:
         self.close()
 
 
-def _nobody(_repository: str | None) -> None:
-    return None
-
-
 class _Job:
     """One request through all its tries."""
 
@@ -234,7 +236,6 @@ class _Job:
         self._scopes, self._headers, self._body = scopes, headers, body
         self._length = len(body) if isinstance(body, bytes) and length is None else length
         self._expect, self._what, self._follow = expect, what, follow
-        self._sent_credentials = False
         self._asked: Url | None = None  # the registry's own URL, which errors name
         self._at: Url | None = None  # the URL that answered last
 
@@ -256,7 +257,6 @@ class _Job:
         if self._client._authorizer is None:
             return None  # anonymous first
         header: str | None = self._client._authorizer.header(self._scopes)
-        self._sent_credentials = header is not None
         return header
 
     def _is_home(self, url: Url | None) -> bool:
@@ -330,5 +330,5 @@ class _Job:
         """Make the error that an answer stands for; `raw` is its body, where that was read."""
         response.place = self._place()
         foreign = None if self._at is None or self._is_home(self._at) else self._at.location
-        host, known = self._client.host, self._sent_credentials
+        host, known = self._client.host, self._client.known
         return error_of(response, raw=raw, what=self._what, host=host, foreign=foreign, known=known)

@@ -11,8 +11,9 @@ so that a 401 or a 413 is an answer and not a broken pipe.
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from http.client import HTTPException
 from time import monotonic
@@ -26,10 +27,11 @@ from urllib3.util import Timeout
 from urllib3.util import parse_url as parse_proxy
 from urllib3.util.wait import wait_for_read
 
-from oci.errors import ConnectionFailed, ProtocolViolation, SourceError
-from oci.registry.answer import PATIENCE, Answer, Headers, Pipe, Response, Stale, check_framing
+from oci.errors import ConnectionFailed, ProtocolViolation
+from oci.registry.answer import MIN_RATE, PATIENCE, Answer, Headers, Pipe, Response, Stale, check_framing
 from oci.registry.dial import dial
 from oci.registry.failures import NotReached, NotTrusted, broken, is_untrusted, not_reached
+from oci.registry.outgoing import BodyFailed, Outgoing, headers_to_send
 from oci.registry.proxies import Proxy, proxy_for
 from oci.registry.urls import Url, parse_url
 
@@ -45,6 +47,22 @@ POOL = 16  # connections kept for each server: twice the layers that are moved a
 PIECE = 1 << 18  # bytes sent between two looks for an early answer
 TICK = 1.0  # seconds that sending waits before it looks again
 HURRY = 5.0  # seconds for TLS where plain HTTP will be tried after it
+
+
+class _Silence(logging.Filter):
+    """Keeps our requests out of the library's log: it would write URLs with their queries."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ours = threading.local()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not getattr(self.ours, "busy", False)
+
+
+_SILENCE = _Silence()
+for _name in ("urllib3.connectionpool", "urllib3.connection", "urllib3.util.retry"):
+    logging.getLogger(_name).addFilter(_SILENCE)
 
 
 class _Door:
@@ -65,6 +83,7 @@ class _Connection(HTTPConnection):
         super().__init__(*values, **named)
         self._door, self._spoiled, self._used, self._ahead = door, False, False, b""
         self._twin: socket.socket | None = None
+        self._waited, self._moved = 0.0, 0
         self.answer: Answer | None = None
         self.response_class = self._answer_from  # type: ignore[assignment]
 
@@ -123,6 +142,7 @@ class _Connection(HTTPConnection):
             raise
         finally:
             self._drop_twin()
+        self._used = False  # what a proxy answered doesn't count
         self.is_verified = True  # as far as was asked for; without it, the library warns on stderr
         assert self.sock is not None
         self._door.watch(self.sock)
@@ -140,24 +160,28 @@ class _Connection(HTTPConnection):
         tick = min(TICK, stall)
         sock.settimeout(tick)
         view = memoryview(data).cast("B")
-        waited, sent, looked = 0.0, 0, -PIECE if len(view) >= PIECE // 4 else 0
+        sent, looked = 0, -PIECE if len(view) >= PIECE // 4 else 0
         while sent < len(view):
             if sent - looked >= PIECE:
                 self._look_for_answer(sock, tick)
                 looked = sent
             start = monotonic()
             try:
-                sent += sock.send(view[sent : sent + PIECE])
-                waited = 0.0
+                count = sock.send(view[sent : sent + PIECE])
             except TimeoutError:
-                waited += monotonic() - start
+                count = 0
                 self._look_for_answer(sock, tick)
-                if waited >= stall:
-                    reason = f"it took nothing of what was sent for {stall:g} seconds"
-                    raise ConnectionFailed(self._door.place, reason) from None
             except OSError:  # the reason may be waiting to be read
                 self._spoiled = True
                 raise BrokenPipeError from None
+            sent += count
+            self._waited += monotonic() - start
+            self._moved += count
+            if self._waited >= stall:
+                if self._moved < self._waited * MIN_RATE:
+                    reason = f"it took {self._moved} bytes of what was sent in {self._waited:.0f} seconds"
+                    raise ConnectionFailed(self._door.place, reason)
+                self._waited, self._moved = 0.0, 0
             if self._door.is_closing():
                 raise ConnectionFailed(self._door.place, "closed by us", again=False)
 
@@ -239,14 +263,8 @@ class Http:
         early on a server that doesn't speak TLS, because plain HTTP will be tried.
         """
         pool, door = self._pool(url, far, hurry)
-        sent = _Sent(body, length, url)
-        whole = {"Accept-Encoding": "identity", "User-Agent": self.settings.user_agent}
-        whole.update(headers)
-        if length is not None:
-            whole["Content-Length"] = str(length)
-        for name, value in whole.items():
-            if not _is_sendable(value):
-                raise ProtocolViolation(url.public, f"the header {name} would hold a line break or control character")
+        sent = Outgoing(body, length, url)
+        whole = headers_to_send(headers, self.settings.user_agent, length, url)
         connect = self.settings.connect_timeout
         forward = door.proxy is not None and url.scheme == "http"
         words: dict[str, Any] = {
@@ -260,19 +278,21 @@ class Http:
             "decode_content": False,
             "release_conn": False,
         }
+        before, _SILENCE.ours.busy = getattr(_SILENCE.ours, "busy", False), True  # a body may be read by a request
         try:
             raw = _on_a_live_connection(pool, method, str(url) if forward else url.target, words)
         except ConnectionFailed as error:
             raise type(error)(url.public, error.reason, again=error.again) from None
         except ProtocolViolation as error:
             raise ProtocolViolation(url.public, error.reason) from None
-        except _BodyFailed as error:
+        except BodyFailed as error:
             raise error.cause from error.cause.__cause__
         except Stale:
             raise ConnectionFailed(url.public, "the connection was closed before the answer's end") from None
         except (faults.HTTPError, OSError, HTTPException, ValueError) as error:
             raise broken(url.public, _cause(error)) from None
         finally:
+            _SILENCE.ours.busy = before
             sent.close()
         answer = cast(_Connection, raw.connection).answer
         assert answer is not None
@@ -367,49 +387,6 @@ def _on_a_live_connection(pool: HTTPConnectionPool, method: str, target: str, wo
             if words["body"] is not None and not isinstance(words["body"], bytes):
                 raise  # read already
     return pool.urlopen(method, target, **words)
-
-
-class _BodyFailed(Exception):  # noqa: N818 - carries the caller's own exception past the library
-    def __init__(self, cause: BaseException) -> None:
-        self.cause = cause
-
-
-class _Sent:
-    """A request's body on its way: of the promised length, and with errors of its own kept apart from the network's."""
-
-    def __init__(self, body: bytes | Iterable[bytes] | None, length: int | None, url: Url) -> None:
-        self._length, self._url = length, url
-        self._pieces_of_caller: Iterator[bytes] | None = None
-        self.body = body if body is None or isinstance(body, bytes) else self._pieces(body)
-
-    def close(self) -> None:
-        """Let go of the body: a server may have answered before its end."""
-        for it in (self.body, self._pieces_of_caller):
-            if (close := getattr(it, "close", None)) is not None:
-                close()
-
-    def _pieces(self, body: Iterable[bytes]) -> Iterator[bytes]:
-        count = 0
-        pieces = self._pieces_of_caller = iter(body)
-        while True:
-            try:
-                piece = next(pieces)
-            except StopIteration:
-                break
-            except OSError as error:
-                raise _BodyFailed(error) from None
-            count += len(piece)
-            if self._length is not None and count > self._length:
-                break
-            yield piece
-        if self._length is not None and count != self._length:
-            more = "more than " if count > self._length else ""
-            got = min(count, self._length)
-            raise SourceError(f"what is sent to {self._url.public}", f"{more}{got} bytes in place of {self._length}")
-
-
-def _is_sendable(value: str) -> bool:
-    return all(" " <= c <= "~" or c == "\t" or "\xa0" <= c <= "\xff" for c in value)
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -84,7 +84,7 @@ def error_of(
     """Make the error for an answer that was not expected, and be done with the answer.
 
     `what` is what was asked for ("manifest a/b:v1"), `host` the registry's name as `ocikit login` takes it; `foreign`
-    the other host that answered after a redirect, whose words are not shown. `known`: credentials were sent. `raw` is
+    the other host that answered after a redirect, whose words are not shown. `known`: credentials were found. `raw` is
     the answer's body, if it was read before.
     """
     raw = body_of(response) if raw is None else raw

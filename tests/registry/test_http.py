@@ -135,7 +135,7 @@ def test_an_upload_that_the_server_does_not_take_ends(http: Http, server: Script
     error = fails(http, f"{server.url}/", "POST", body=iter([b"x" * (64 << 20)]), length=64 << 20)
     assert isinstance(error, ConnectionFailed)
     assert error.again
-    assert "took nothing" in str(error)
+    assert "it took 0 bytes" in str(error)
 
 
 # Answers
@@ -382,6 +382,13 @@ def test_headers_are_found_in_any_case_and_are_one_line_each() -> None:
     assert headers.get("none", "d") == "d"
     assert "\n" not in (headers.get("folded") or "")
     assert "secret" not in repr(headers)
+
+
+def test_no_url_gets_into_a_log(http: Http, server: ScriptedServer, caplog: pytest.LogCaptureFixture) -> None:
+    server.on("GET", "/.*", body=b"x")
+    with caplog.at_level("DEBUG"):
+        http.send("GET", f"{server.url}/?sig=secret").discard()
+    assert caplog.records == []
 
 
 # Connections
