@@ -1,18 +1,17 @@
 """Pushing a manifest or index, by tag or by digest (distribution-spec v1.1.1 spec.md#pushing-manifests).
 
-The bytes go as they are, under their own media type, and what the registry says that it stored is held against them. A
-registry that doesn't acknowledge a `subject` by OCI-Subject has no referrers API: then the manifest is listed under the
-referrers tag as well (referrers_tag.py). What the manifest names has to be there before it.
+The bytes go as they are, under their own media type (send_manifest.py). A registry that doesn't acknowledge a `subject`
+by OCI-Subject has no referrers API: then the manifest is listed under the referrers tag as well (referrers_tag.py).
+What the manifest names has to be there before it.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oci.errors import DigestMismatch, InvalidDocument, ProtocolViolation, RegistryRefused
+from oci.errors import DigestMismatch, InvalidDocument
 from oci.registry import referrers_tag
-from oci.registry.manifests import stated_digest
-from oci.registry.sessions import push_scopes
+from oci.registry.send_manifest import send_manifest
 from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
 from oci.spec.document import parse_document
@@ -33,48 +32,11 @@ def put_manifest(repository: Repository, raw: bytes, media_type: str, reference:
     digest = Digest.of(raw, reference.algorithm if isinstance(reference, Digest) else "sha256")
     if isinstance(reference, Digest) and digest != reference:
         raise DigestMismatch(expected=str(reference), actual=str(digest))
-    acknowledged = _put(repository, raw, media_type, reference)
+    acknowledged = send_manifest(repository, raw, media_type, reference)
     model = _model(raw, media_type)
     if model is not None and model.subject is not None and str(model.subject.digest) not in acknowledged:
         referrers_tag.add(repository, model.subject.digest, _entry(model, media_type, digest, len(raw)))
     return digest
-
-
-def _put(repository: Repository, raw: bytes, media_type: str, reference: str | Digest) -> list[str]:
-    """Send the manifest; give what OCI-Subject acknowledges."""
-    what = repository.called(reference)
-    try:
-        with repository.client.request(
-            "PUT",
-            repository.manifest_path(reference),
-            scopes=push_scopes(repository),
-            headers={"Content-Type": media_type},
-            body=raw,
-            length=len(raw),
-            expect=(201, 200, 202),  # 200 and 202: older registries
-            retry=True,  # the same bytes under the same name
-            what=what,
-        ) as response:
-            response.discard()
-    except RegistryRefused as error:
-        raise _worded(error, raw, media_type) from None
-    said = stated_digest(response, what)
-    if said is not None and said.supported and said != Digest.of(raw, said.algorithm):
-        raise ProtocolViolation(response.url, f"{what}: the registry stored something else; it says that it is {said}")
-    return [value.strip() for value in response.headers.all("OCI-Subject")]
-
-
-def _worded(error: RegistryRefused, raw: bytes, media_type: str) -> RegistryRefused:
-    """The refusal, with what it means for a manifest."""
-    if error.status == 413:
-        hint = f"it is too large for this registry ({len(raw)} bytes)"
-    elif "MANIFEST_BLOB_UNKNOWN" in error.codes:
-        hint = "something that it names is not in the repository"
-    elif error.status in (400, 415) and not {"TAG_INVALID", "NAME_INVALID"}.intersection(error.codes):
-        hint = f"this registry may not take the media type {media_type}"
-    else:
-        return error
-    return RegistryRefused(error.url, f"{error.reason}; {hint}", status=error.status, codes=error.codes)
 
 
 def _model(raw: bytes, media_type: str) -> Manifest | Index | None:

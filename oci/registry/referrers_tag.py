@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from oci.errors import InvalidDocument, ProtocolViolation, RefNotFound, read_from
 from oci.registry.referrers import referrers_tag
+from oci.registry.send_manifest import send_manifest
 from oci.spec import media_types
 from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
@@ -48,14 +49,12 @@ def remove(repository: Repository, subject: Digest, digest: Digest) -> None:
 
 
 def _change(repository: Repository, subject: Digest, change: Callable[[Index], Index]) -> None:
-    from oci.registry.put_manifest import put_manifest
-
     tag = referrers_tag(subject)
     with _one_at_a_time:
         old = _read(repository, tag)
         new = change(old)
         if new != old:
-            put_manifest(repository, Document.of(new).raw, media_types.INDEX, tag)
+            send_manifest(repository, Document.of(new).raw, media_types.INDEX, tag)
 
 
 def _read(repository: Repository, tag: str) -> Index:
