@@ -41,6 +41,8 @@ DOORS = {
     "jsonschema": ("oci.layout.schema",),
     "referencing": ("oci.layout.schema",),
     "urllib3": ("oci.registry.http",),
+    "cheroot": ("oci.serving.server",),
+    "bcrypt": ("oci.serving.passwords",),
     "typer": ("oci.cli", "oci.cli.*"),
     "rich": ("oci.cli", "oci.cli.*"),
 }
