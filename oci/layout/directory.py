@@ -109,7 +109,8 @@ class DirectoryBlobs(VerifyingReader):
 
     # Reading
 
-    def _open_fd(self, digest: Digest) -> int:
+    def open_file(self, digest: Digest) -> int:
+        """Open a blob's file; whoever asks closes the descriptor, and checks what it reads."""
         try:  # O_NONBLOCK: a FIFO placed under a blob's name must not hang the reader
             fd = os.open(self.blob_path(digest), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except (FileNotFoundError, NotADirectoryError):
@@ -125,7 +126,7 @@ class DirectoryBlobs(VerifyingReader):
 
     @contextmanager
     def open_raw(self, descriptor: Descriptor) -> Iterator[Iterator[bytes]]:
-        fd = self._open_fd(descriptor.digest)
+        fd = self.open_file(descriptor.digest)
         try:
             yield read_chunks(fd)
         finally:
@@ -201,7 +202,7 @@ class DirectoryBlobs(VerifyingReader):
         """Say whether that blob is there with that size, and if so make sure that it is on disk and stays."""
         with self._writing():
             try:
-                fd = self._open_fd(digest)
+                fd = self.open_file(digest)
             except BlobNotFound:
                 return False
             try:

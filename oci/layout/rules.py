@@ -25,7 +25,8 @@ FileKind = Literal["file", "dir", "other"]
 
 LAYOUT_VERSION = "1.0.0"
 # What other tools put beside the specification's files: `docker save` writes a layout that is also its old format.
-KNOWN_EXTRAS = frozenset({"manifest.json", "repositories"})
+SERVE_FOLDER = ".ocikit-serve"  # uploads on their way in, and which blob was pushed to which repository (`serving`)
+KNOWN_EXTRAS = frozenset({"manifest.json", "repositories", SERVE_FOLDER})
 
 
 class LayoutFiles(Protocol):

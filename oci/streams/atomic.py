@@ -32,6 +32,24 @@ class AtomicFile:
         self.temporary, self._descriptor = _create(self._directory, mode)
         self._open = True
 
+    @classmethod
+    def resume(cls, temporary: StrPath) -> AtomicFile:
+        """Take over a file that was begun elsewhere, under any name: `commit(path)` puts it in place, else it goes.
+
+        It needn't lie in the directory of `path`, but must be in the same file system. BlockingIOError when somebody
+        else has it.
+        """
+        self = cls.__new__(cls)
+        self.path = self.temporary = os.fspath(temporary)
+        self._descriptor = os.open(self.temporary, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+        self._open = True
+        return self
+
     def fileno(self) -> int:
         return self._descriptor
 
