@@ -7,6 +7,10 @@
 `from_layout`               oci:DIRECTORY
 `from_archive`              oci-archive:FILE
 `from_docker_archive`       docker-archive:FILE, what `docker save` writes
+`from_registry`             docker://HOST/REPO as a source, read in place
+`registry_memory`           what that source has seen: documents, and what they say of blobs
+`from_registry_push`        docker://HOST/REPO as a destination
+`registries`                `docker://` references → sources and destinations, for `others=` of `names`
 `copy`                      one image or a whole index from a source to a destination, byte for byte
 `recompress`                the same layers in another compression
 ==========================  ==============================================================================
