@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from oci.errors import OciError, ProtocolViolation, RegistryError
+from oci.errors import OciError, ProtocolViolation, RegistryError, RegistryRefused
 from oci.registry.manifests import stated_digest
 from oci.registry.scope import Scope
 from oci.registry.urls import parse_url, resolve
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from oci.registry.repository import Repository
 
 __all__ = [
+    "GONE",
     "Upload",
     "begin",
     "begun",
@@ -42,6 +43,9 @@ MAX_SIZE = 1 << 62  # bytes that a header may speak of; more is no size of a blo
 
 _NUMBER = re.compile(r"[0-9]{1,19}")
 _RANGE = re.compile(r"(?:bytes=)?([0-9]{1,19})-([0-9]{1,19})")
+
+
+GONE = (404, 410)  # statuses of a session that ran out, was cancelled, or never was
 
 
 class Upload(Record, kw_only=False):
@@ -121,20 +125,19 @@ def reached(response: Response) -> int | None:
 
 
 def progress_of(repository: Repository, upload: Upload, what: str) -> tuple[Upload, int] | None:
-    """Ask a session how far it is; None where it is gone, has nothing, or can't say.
+    """Ask a session how far it is: 0 where it has nothing or can't say, None where it is gone.
 
-    Why it can't is of no interest, the next step is the same. (distribution answers 400 or 416 when bytes came in after
-    it gave out this Location, which holds the offset.)
+    Why it can't is of no interest, the next step is the same. (distribution answers 400, 404 or 416 when bytes came in
+    after it gave out this Location, which holds the offset.)
     """
     try:
         with repository.client.request(
             "GET", upload.location, scopes=push_scopes(repository), expect=(200, 202, 204), retry=False, what=what
         ) as response:
             response.discard()
-            size = reached(response)
-            return (upload.replace(location=next_location(response, default=upload.location)), size) if size else None
-    except RegistryError:
-        return None
+            return upload.replace(location=next_location(response, default=upload.location)), reached(response) or 0
+    except RegistryError as error:
+        return None if isinstance(error, RegistryRefused) and error.status in GONE else (upload, 0)
 
 
 def check_created(response: Response, digest: Digest, what: str) -> None:

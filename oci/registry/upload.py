@@ -22,6 +22,7 @@ from oci.registry.put_manifest import put_manifest
 from oci.registry.retry import Backoff, may_pass
 from oci.registry.sending import Body
 from oci.registry.sessions import (
+    GONE,
     Upload,
     begin,
     begun,
@@ -52,7 +53,6 @@ LEAST_CHUNK = 512 << 10  # nginx's default limit for a body is 1 MiB
 
 _BYTES = {"Content-Type": "application/octet-stream"}
 _NOT_WHOLE = (405, 411, 413, 501)
-_GONE = (404, 410)
 _SPOILT = frozenset(("BLOB_UPLOAD_INVALID", "DIGEST_INVALID", "RANGE_INVALID", "SIZE_INVALID"))
 
 
@@ -217,7 +217,7 @@ class _Push:
             return False
         if error.status in _NOT_WHOLE or "UNSUPPORTED" in error.codes:
             return self._shorter(error)
-        if error.status in _GONE or "BLOB_UPLOAD_UNKNOWN" in error.codes:
+        if error.status in GONE or "BLOB_UPLOAD_UNKNOWN" in error.codes:
             self.session, self._offset = None, 0
             return _wait(backoff)
         # 429 was waited for by the client.
@@ -250,10 +250,12 @@ class _Push:
     def _take_up(self) -> None:
         """Go on where the registry is; begin anew where it can't say."""
         found = progress_of(self._repository, self.session, self._what) if self.session is not None else None
-        if found is None or found[1] > self._size:
-            self._anew()
-        else:
+        if found is None:
+            self.session, self._offset = None, 0
+        elif 0 < found[1] <= self._size:
             self.session, self._offset = found
+        else:
+            self._anew()
 
     def _anew(self) -> None:
         if self.session is not None:

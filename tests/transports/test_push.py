@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -260,12 +261,13 @@ def test_a_lie_about_the_last_byte_is_never_committed(registry: DockerRegistry) 
 
 
 KILLED = """
-import sys
+import os, sys
 from oci.transports.copy import copy
 from oci.transports.names import open_destination, open_source
 from oci.transports.registries import opener
 from tests.support.library import settings
-with open_source(sys.argv[1]) as source, open_destination(sys.argv[2], others=opener(settings()).destination) as target:
+how = settings(stall_timeout=float(os.environ.get("STALL", "10")))
+with open_source(sys.argv[1]) as source, open_destination(sys.argv[2], others=opener(how).destination) as target:
     copy(source, target)
 """
 
@@ -403,3 +405,27 @@ def test_an_error_names_the_registry_and_no_upload_state(server: ScriptedServer,
         run(maker.finish(), f"docker://{server.host}/app:v1")
     assert server.host in str(raised.value)
     assert "_state" not in str(raised.value)
+
+
+@pytest.mark.parametrize("silent", ["PUT", "HEAD", "POST"])
+def test_an_interrupt_ends_a_push_to_a_server_that_says_nothing(
+    server: ScriptedServer, maker: LayoutMaker, silent: str
+) -> None:
+    maker.tag("v1", image(maker, size=20_000_000))
+    server.on(silent, r"/v2/app/blobs/.*", before_body=True, ignore_body=True, raw=b"")
+    Shelf().serve(server)
+    words = [sys.executable, "-c", KILLED, f"oci:{maker.finish()}:v1", f"docker://{server.host}/app:v1"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "STALL": "60"}
+    with subprocess.Popen(words, env=environment, stderr=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 20
+        while silent not in [one.method for one in server.requests]:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(0.3)
+        start = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) != 0
+        assert time.monotonic() - start < 1
+        assert process.stderr is not None
+        assert b"KeyboardInterrupt" in process.stderr.read()
