@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Container, Iterable, Mapping, 
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Self
 
-from oci.errors import ConnectionFailed, ProtocolViolation, RegistryError, show
+from oci.errors import ConnectionFailed, InvalidReference, ProtocolViolation, RegistryError, show
 from oci.registry.http import Http, NotReached, NotTrusted, Response
 from oci.registry.redirects import REDIRECTS, check_target, follow
 from oci.registry.responses import body_of, error_of
@@ -46,7 +46,7 @@ class Client:
     def __init__(self, host: str, settings: Settings, *, insecure: bool = False, http: Http | None = None) -> None:
         self.host, self.settings = host, settings
         self._http, self._own = (http, False) if http is not None else (Http(settings), True)
-        self._https = parse_url(f"https://{host}")
+        self._https = _host_url(host)
         schemes = ["https"]
         wanted = settings.plain_http
         if wanted is not False and (wanted or insecure or is_loopback_name(self._https.host)):
@@ -214,6 +214,16 @@ class Client:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _host_url(host: str) -> Url:
+    try:
+        url = parse_url(f"https://{host}")
+    except ProtocolViolation as error:
+        raise InvalidReference(host, error.reason) from None
+    if url.target != "/" or host.endswith(("/", "?", "#")):
+        raise InvalidReference(host, "a registry is HOST[:PORT]")
+    return url
 
 
 class _Job:

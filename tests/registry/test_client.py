@@ -13,7 +13,14 @@ from typing import Any
 
 import pytest
 
-from oci.errors import AuthenticationFailed, ConnectionFailed, ProtocolViolation, RegistryError, RegistryRefused
+from oci.errors import (
+    AuthenticationFailed,
+    ConnectionFailed,
+    InvalidReference,
+    ProtocolViolation,
+    RegistryError,
+    RegistryRefused,
+)
 from oci.registry.client import Client
 from oci.registry.http import Headers, Http, NotReached, NotTrusted
 from oci.registry.settings import Settings, TlsSettings
@@ -156,6 +163,12 @@ def test_a_server_that_is_silent_in_place_of_tls_costs_a_few_seconds_at_most(mon
         with Client(f"127.0.0.1:{silent.getsockname()[1]}", QUICK.replace(attempts=1)) as client:
             assert isinstance(fails(client), ConnectionFailed)
         assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("host", ["", "a b", "h/x", "h/", "h?", "h:99999", "user:secret@h", "https://h", "ü.example"])
+def test_a_registry_is_host_and_port(host: str) -> None:
+    with pytest.raises(InvalidReference):
+        Client(host, QUICK)
 
 
 # Credentials
