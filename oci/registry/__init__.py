@@ -19,7 +19,12 @@
 `registries_conf`           mirrors, rewritten names, blocked registries
 `connect`                   a reference → the repositories that may have it
 `repository`                the verbs of one repository: pull, list, delete
-`upload`                    the verbs that push
+`upload`                    the verbs that push: blobs, and those of the modules below
+`sessions`, `sending`       an upload as the registry sees it; a blob's bytes on their way, verified
+`mounts`                    a blob of another repository of the same registry
+`put_manifest`              manifests, with what a `subject` asks for
+`send_manifest`             one PUT of a manifest's bytes
+`referrers_tag`             the list of referrers that clients keep themselves
 ==========================  ==============================================================================
 
 Nothing is imported here: each user names the module it needs, so that looking at a layout never loads a network stack.

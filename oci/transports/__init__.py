@@ -10,6 +10,7 @@
 `from_registry`             docker://HOST/REPO as a source, read in place
 `registry_memory`           what that source has seen: documents, and what they say of blobs
 `from_registry_push`        docker://HOST/REPO as a destination
+`spool`                     blobs whose digest only their end tells, kept in files until they are uploaded
 `registries`                `docker://` references → sources and destinations, for `others=` of `names`
 `copy`                      one image or a whole index from a source to a destination, byte for byte
 `recompress`                the same layers in another compression
