@@ -76,6 +76,7 @@ TABLE: tuple[Command, ...] = (
     *_rows("Build", "append", append="Add layers from directories and tar files to an image, or to nothing."),
     *_rows("Build", "configure", config="Change an image's config without touching its layers."),
     *_rows("Unpack", "unpacking", unpack="Write the merged root file system of an image to a directory."),
+    *_rows("Registries", "serving", serve="Serve a layout as a registry, for development and CI."),
     Command(
         name="artifact",
         module="artifacts",
@@ -95,7 +96,7 @@ COMMANDS = {command.name: command for command in TABLE}
 _LATER = """
     diff cat extract waste tree explore convert build repack squash flatten rebase index bundle
     create run start exec stop kill wait logs ps rm commit export cp mount umount volume pull push
-    rmi store login logout tags referrers delete serve keygen sign verify-signature
+    rmi store login logout tags referrers delete keygen sign verify-signature
     attest verify-attestation lock
 """
 LATER = frozenset(_LATER.split())

@@ -85,13 +85,8 @@ class Server:
         with ExitStack() as stack:
             app = self._app(stack)
             web = _Web(self._address, app, self._log, None if self._tls is None else _tls_context(*self._tls))
-            try:
-                web.prepare()
-            except OSError as error:
-                raise ConfigurationError(_place(*self._address), f"can't listen there: {_reason(error)}") from None
+            _started(web)
             stack.callback(web.stop)
-            thread = threading.Thread(target=web.serve, name="ocikit serve", daemon=True)
-            thread.start()
             self._stack = stack.pop_all()
         self.host = _place(self._address[0], web.bind_addr[1])
         self.url = f"{'http' if self._tls is None else 'https'}://{self.host}"
@@ -128,6 +123,26 @@ class Server:
         """Wait until the server has ended; signals are handled meanwhile."""
         while not self._ended.wait(3600):
             pass
+
+
+def _started(web: _Web) -> None:
+    """Let a server run in threads that don't outlive the program, however that ends: its workers are as this one is."""
+    listening, failed = threading.Event(), list[OSError]()
+
+    def run() -> None:
+        try:
+            web.prepare()
+        except OSError as error:
+            failed.append(error)
+        finally:
+            listening.set()
+        if not failed:
+            web.serve()
+
+    threading.Thread(target=run, name="ocikit serve", daemon=True).start()
+    listening.wait()
+    if failed:
+        raise ConfigurationError(_place(*web.bind_addr), f"can't listen there: {_reason(failed[0])}") from None
 
 
 def _place(address: str, port: int) -> str:
