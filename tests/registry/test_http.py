@@ -5,13 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from random import Random
+from traceback import format_exception
+from typing import Any
 
 import pytest
 
-from oci.errors import ConnectionFailed, LimitExceeded, ProtocolViolation, RegistryError, SourceError
+from oci.errors import ConnectionFailed, LimitExceeded, OciError, ProtocolViolation, RegistryError, SourceError
 from oci.registry.answer import MAX_HEAD
 from oci.registry.http import Headers, Http, NotReached
-from oci.registry.settings import Settings
+from oci.registry.settings import Proxies, Settings
 from tests.support.scripted import Answer, ScriptedServer
 
 QUICK = Settings(connect_timeout=5, stall_timeout=0.4)
@@ -382,6 +385,79 @@ def test_headers_are_found_in_any_case_and_are_one_line_each() -> None:
     assert headers.get("none", "d") == "d"
     assert "\n" not in (headers.get("folded") or "")
     assert "secret" not in repr(headers)
+
+
+WHOLE = (
+    head("HTTP/1.1 200 OK", "Content-Length: 10", "X: y") + b"0123456789",
+    head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked") + b"5\r\nhello\r\n0\r\nA: b\r\n\r\n",
+    head("HTTP/1.1 100 Continue") + head("HTTP/1.0 401 No", 'WWW-Authenticate: Bearer realm="x"') + b"body",
+)
+SCRAPS = (
+    b"\r\n",
+    b"\n",
+    b"\r",
+    b"\0",
+    b": ",
+    b"-1",
+    b"Content-Length: -1\r\n",
+    b"f" * 16,
+    b"chunked",
+    bytes(range(256)),
+)
+
+
+def damaged(random: Random) -> bytes:
+    raw = bytearray(random.choice(WHOLE))
+    for _ in range(random.randrange(1, 6)):
+        place = random.randrange(len(raw) + 1)
+        match random.randrange(3):
+            case 0:
+                raw[place : place + 1] = random.randbytes(1)
+            case 1:
+                raw[place:place] = random.choice(SCRAPS)
+            case _:
+                del raw[place : place + random.randrange(10)]
+    return bytes(raw)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_damaged_answers_are_answers_or_one_of_our_errors(http: Http, server: ScriptedServer, seed: int) -> None:
+    random = Random(seed)
+    server.on("GET", "/", lambda _: Answer(raw=damaged(random), close=True))
+    said = []
+    for _ in range(100):
+        try:
+            with http.send("GET", f"{server.url}/") as response:
+                response.read(1000, "it")
+        except (RegistryError, LimitExceeded) as error:
+            said.append(str(error))
+    assert said
+    assert all(text.isprintable() and len(text) < 400 for text in said)
+
+
+def traceback_of(http: Http, url: str, **words: Any) -> str:
+    with pytest.raises(OciError) as caught:
+        http.send("GET", url, **words).read(100, "it")
+    return "".join(format_exception(caught.value))
+
+
+def test_a_traceback_holds_no_secret(server: ScriptedServer) -> None:
+    # With --debug the library's exceptions would be shown above ours, with the URLs that are in their text.
+    with ScriptedServer() as gone:
+        pass
+    hidden = "hid" + "den"
+    server.on("GET", "/cut", body=b"x" * 90, cut_after=5)
+    server.on("GET", "/closed", hang_up=True)
+    server.on("GET", "/bad", raw=b"nonsense\r\n\r\n", close=True)
+    with Http(QUICK) as http:
+        for path in ("/cut", "/closed", "/bad"):
+            assert hidden not in traceback_of(http, f"{server.url}{path}?sig={hidden}")
+        assert hidden not in traceback_of(http, f"http://{gone.host}/?sig={hidden}")
+        assert hidden not in traceback_of(http, f"http://user:{hidden}@{server.host}/")
+        assert hidden not in traceback_of(http, f"{server.url}/", headers={"Authorization": f"{hidden}\n"})
+    proxied = QUICK.replace(proxies=Proxies(http=f"http://user:{hidden}@{gone.host}"))
+    with Http(proxied) as http:
+        assert hidden not in traceback_of(http, f"http://h.example/?sig={hidden}")
 
 
 def test_no_url_gets_into_a_log(http: Http, server: ScriptedServer, caplog: pytest.LogCaptureFixture) -> None:
