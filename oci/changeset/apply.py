@@ -46,10 +46,10 @@ def apply_layers(
     """
     warnings = Warnings()
     applier = _Applier(root_fd, NodeMaker(root_fd, rootless=rootless, warnings=warnings))
+    for layer in reversed(layers):
+        _expect(layer)
     for number in range(len(layers) - 1, -1, -1):
         with layers[number].open() as chunks:
-            if number > 0:
-                _expect(layers[number - 1])
             applier.apply(chunks, number)
     applier.finish(layers)
     if warn is not None:
@@ -57,7 +57,7 @@ def apply_layers(
 
 
 def _expect(layer: LayerSource) -> None:
-    """Say which layer is next, if it can be told: one that has to be fetched begins to come."""
+    """Say in which order layers will be opened, where somebody listens: one that has to be fetched can come early."""
     told = getattr(layer, "expect", None)
     if told is not None:
         told()

@@ -31,7 +31,7 @@ class Layer(Record):
     blobs: BlobReader
 
     def expect(self) -> None:
-        """Say that this layer will be opened next, after the one that is open now."""
+        """Say that this layer will be opened, after those of which it was said before."""
         expect(self.blobs, self.descriptor)
 
     @contextmanager

@@ -86,7 +86,7 @@ def is_at_hand(blobs: BlobReader, descriptor: Descriptor) -> bool:
 
 
 def expect(blobs: BlobReader, descriptor: Descriptor) -> None:
-    """Tell a reader which blob will be opened next; one that has to fetch it has a method `expect`, and may begin."""
+    """Tell a reader that a blob will be opened, after those told before; one that has to fetch it can begin early."""
     told = getattr(blobs, "expect", None)
     if told is not None and descriptor.data is None:
         told(descriptor)

@@ -78,8 +78,8 @@ class Download(Iterator[bytes]):
         self._backoff = self._patience()  # for what fails in a row, without progress
         self._mark = 0  # where the connection in use began
         self._aborted = False
-        self._tail = 0  # where `_at_tail` is to be told
-        self._at_tail: Callable[[], object] | None = None
+        self._mark_left = 0  # how much is left when `_when_left` is to be called
+        self._when_left: Callable[[], object] | None = None
         self._closed = False
         self._response: Response | None = None
         self._chunks: Iterator[bytes] = iter(())
@@ -108,7 +108,7 @@ class Download(Iterator[bytes]):
                 if not chunk:
                     continue
             self._had += len(chunk)
-            if self._at_tail is not None and self._had >= self._tail:
+            if self._when_left is not None and self.left <= self._mark_left:
                 self._tell()
             if self._had > self._size:
                 self.close()
@@ -133,14 +133,17 @@ class Download(Iterator[bytes]):
         if response is not None:
             response.abort()
 
-    def at(self, tail: int, then: Callable[[], object]) -> None:
-        """Have `then` called once, when all but `tail` bytes have come; at once if they have."""
-        self._tail, self._at_tail = self._size - tail, then
-        if self._had >= self._tail:
-            self._tell()
+    @property
+    def left(self) -> int:
+        """How many bytes have not come yet."""
+        return max(0, self._size - self._had)
+
+    def when_left(self, count: int, then: Callable[[], object]) -> None:
+        """Have `then` called by who reads, once, when no more than `count` bytes are left."""
+        self._mark_left, self._when_left = count, then
 
     def _tell(self) -> None:
-        then, self._at_tail = self._at_tail, None
+        then, self._when_left = self._when_left, None
         if then is not None:
             then()
 

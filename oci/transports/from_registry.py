@@ -54,8 +54,7 @@ class RegistrySource(VerifyingReader):
         self._places: Sequence[Repository] = tuple(repositories)
         self._known = Memory()
         self._top: Descriptor | None = None
-        self._ahead = Ahead()
-        self._present: Download | None = None  # the blob opened last
+        self._ahead = Ahead(self._begin)
 
     @classmethod
     def connect(cls, reference: RegistryRef, settings: Settings, shared: Shared | None = None) -> Self:
@@ -119,24 +118,25 @@ class RegistrySource(VerifyingReader):
         download = self._ahead.take(digest)
         if download is None:
             try:
-                download = Download(self._holders(descriptor), descriptor)
+                download = self._begin(descriptor)
             except BlobNotFound:
                 if not self._known.may_be_document(digest):
                     raise
                 yield iter((self._document(digest),))
                 return
-        self._present = download
+        self._ahead.opened(download)
         try:
             yield download
         finally:
             download.close()
 
     def expect(self, descriptor: Descriptor) -> None:
-        """Have a blob asked for when the one opened last is nearly through: it will be opened next."""
+        """Hear that a blob will be opened, after those that were told before: it is asked for a little earlier."""
         if self._known.raw(descriptor.digest) is None:
-            self._ahead.expect(
-                self._present, descriptor.digest, lambda: Download(self._holders(descriptor), descriptor)
-            )
+            self._ahead.expect(descriptor)
+
+    def _begin(self, descriptor: Descriptor) -> Download:
+        return Download(self._holders(descriptor), descriptor)
 
     def _holders(self, descriptor: Descriptor) -> list[Place]:
         """Who may have a blob, in the order to ask."""

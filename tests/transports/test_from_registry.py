@@ -22,6 +22,7 @@ from oci.errors import (
 )
 from oci.image.select import select
 from oci.layout.layout import Layout
+from oci.registry import ahead
 from oci.registry.settings import Credentials, Endpoint, Settings, TlsSettings
 from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
@@ -511,7 +512,10 @@ def two_blobs(server: ScriptedServer) -> Iterator[tuple[RegistrySource, Descript
         yield source, one, two
 
 
-def test_the_blob_that_is_expected_is_asked_for_when_the_one_before_is_nearly_through(server: ScriptedServer) -> None:
+def test_a_blob_that_is_expected_is_asked_for_when_the_one_before_is_nearly_through(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "NEAR", 2 << 20)
     with two_blobs(server) as (source, one, two):
         with source.open(one) as chunks:
             source.expect(two)
@@ -530,11 +534,27 @@ def test_what_is_expected_and_never_opened_is_dropped(server: ScriptedServer) ->
         with source.open(one) as chunks:
             source.expect(two)
             list(chunks)
-        with source.open(one) as chunks:
-            source.expect(one)
-            list(chunks)
-        with source.open(two) as chunks:
-            assert sum(map(len, chunks)) == two.size
+        assert eventually(lambda: any(str(two.digest) in path for path in server.paths()))
+
+
+def test_only_a_few_blobs_are_begun_ahead(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = [os.urandom(1000) for _ in range(8)]
+    shelf = Shelf()
+    shelf.blobs = {digest(data): data for data in small}
+    shelf.serve(server)
+    blobs = [Descriptor(media_type="a/b", digest=Digest.of(data), size=len(data)) for data in small]
+    with source_of(server) as source:
+        for blob in blobs:
+            source.expect(blob)
+        assert server.paths() == []
+        for number, blob in enumerate(blobs):
+            with source.open(blob) as chunks:
+                assert Digest.of(b"".join(chunks)) == blob.digest
+                begun = min(number + 1 + ahead.MAX_BEGUN, len(blobs))
+                assert eventually(lambda: len(content(server)) == begun)  # noqa: B023 - called at once
+                time.sleep(0.01)
+                assert len(content(server)) == begun
+    assert len(set(content(server))) == 8
 
 
 def test_what_fails_ahead_is_told_to_whoever_opens_it(server: ScriptedServer) -> None:
