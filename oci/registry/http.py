@@ -117,12 +117,12 @@ class _Connection(HTTPConnection):
 
     def connect(self) -> None:
         self._spoiled, self._used, self._ahead = False, False, b""
-        tunnel = (self._tunnel_host, self._tunnel_port, self._tunnel_scheme)
+        tunnelled = self._tunnel_host is not None
         try:
             try:
                 super().connect()
             except OSError as error:
-                if self._door.trust_more is None or not is_untrusted(error) or tunnel[0] is not None:
+                if self._door.trust_more is None or not is_untrusted(error) or tunnelled:
                     raise
                 self._door.trust_more()
                 self._door.trust_more = None

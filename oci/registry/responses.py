@@ -32,6 +32,9 @@ SOON = 5.0  # seconds for it; the status is there already
 MAX_ERRORS = 5  # errors of one answer that are told; real answers have one
 
 
+_HUB, _HUB_HOSTS = "docker.io", ("registry-1.docker.io", "index.docker.io")  # what people call it, where it answers
+
+
 class Fault(Record):
     """One error of an answer: its code (upper case, may be empty) and the registry's words."""
 
@@ -112,6 +115,7 @@ def _advice(status: int, codes: tuple[str, ...], host: str, foreign: str | None,
     """Say what to do, where there is something."""
     if foreign is not None:
         return ""
+    host = _HUB if host in _HUB_HOSTS else host
     if status == 401:
         if known:
             return f"; there may be no such repository, or the credentials are not right: `ocikit login {host}`"

@@ -56,6 +56,14 @@ def test_401_with_credentials_says_that_they_are_not_right(server: ScriptedServe
     assert "credentials are not right" in str(error(server, Answer(401), known=True))
 
 
+def test_docker_hub_is_logged_in_to_by_the_name_that_references_have(server: ScriptedServer) -> None:
+    server.on("GET", "/.*", status=401)
+    with Http(Settings(stall_timeout=0.4)) as http:
+        response = http.send("GET", f"{server.url}/v2/")
+        made = error_of(response, what="manifest library/x:v1", host="registry-1.docker.io")
+    assert "`ocikit login docker.io`" in str(made)
+
+
 def test_403_is_a_matter_of_rights(server: ScriptedServer) -> None:
     made = error(server, Answer(403, body=spec("DENIED", "requested access to the resource is denied")), known=True)
     assert isinstance(made, AuthenticationFailed)
