@@ -8,9 +8,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from oci.errors import InvalidReference
 from oci.spec.record import Record
@@ -25,19 +26,46 @@ if TYPE_CHECKING:
 __all__ = ["Opener", "opener"]
 
 
+class _SharedLater:
+    """Connections that are made when the first reference needs them: a list may name files only."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._shared: Shared | None = None
+        self._mutex = threading.Lock()
+
+    def get(self) -> Shared:
+        from oci.registry.connect import Shared
+
+        with self._mutex:
+            if self._shared is None:
+                self._shared = Shared(self._settings)
+            return self._shared
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._shared is not None:
+            self._shared.close()
+
+
 class Opener(Record, kw_only=False):
     """Opens references to registries with these settings; the client is imported when it is first needed."""
 
     settings: Settings
-    shared: Shared | None = None
+    later: _SharedLater | None = None
 
     @contextmanager
     def sharing(self) -> Iterator[Opener]:
         """Give the same opener with connections that all references share until the block ends."""
-        from oci.registry.connect import Shared
+        with _SharedLater(self.settings) as later:
+            yield Opener(self.settings, later)
 
-        with Shared(self.settings) as shared:
-            yield Opener(self.settings, shared)
+    @property
+    def shared(self) -> Shared | None:
+        """The connections to share, if there are any."""
+        return None if self.later is None else self.later.get()
 
     def source(self, reference: RegistryRef | StoreRef) -> ImageSource:
         """Open a reference for reading; nothing is sent yet."""
