@@ -275,10 +275,17 @@ class _Connection(HTTPConnection):
 
 
 class _Pool(ThreadPool):
-    """cheroot's pool, with an end to its queue."""
+    """cheroot's pool, with an end to its queue, and without the tenth of a second that it waits for its threads."""
 
     def __init__(self, server: Any) -> None:
         super().__init__(server, min=THREADS, max=THREADS, accepted_queue_size=MAX_WAITING, accepted_queue_timeout=1)
+
+    def grow(self, amount: int) -> None:
+        pool: Any = self
+        workers = [pool._spawn_worker() for _ in range(amount)]
+        while not all(worker.ready for worker in workers):
+            time.sleep(0.001)
+        pool._threads.extend(workers)
 
 
 class _Web(HTTPServer):
@@ -334,12 +341,19 @@ class _Web(HTTPServer):
             time.sleep(0.25)
 
     def stop(self) -> None:
-        timer = threading.Timer(STOP_TIME, self.cut)
-        timer.daemon = True
-        timer.start()
+        timers = (threading.Timer(STOP_TIME, self.cut), threading.Timer(0.005, self._wake))
+        for timer in timers:
+            timer.daemon = True
+            timer.start()
         super().stop()
-        timer.cancel()
+        for timer in timers:
+            timer.cancel()
         getattr(logging, "statistics", {}).pop(f"Cheroot HTTPServer {id(self)}", None)
+
+    def _wake(self) -> None:
+        """Let the thread that waits for connections see at once that it is over."""
+        with suppress(OSError):
+            socket.create_connection(self.bind_addr, timeout=0.1).close()
 
     def error_log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:
         if level >= logging.WARNING:
