@@ -19,6 +19,11 @@
 `registries_conf`           mirrors, rewritten names, blocked registries
 `connect`                   a reference → the repositories that may have it
 `repository`                the verbs of one repository: pull, list, delete
+`manifests`                 what an answer says a manifest is: its type, its digest
+`download`, `ahead`         a blob over as many connections as it takes; the next ones, asked for early
+`foreign`                   layers at the addresses that their descriptors give
+`listing`, `referrers`      tags and repositories; what refers to a manifest
+`pages`, `link`             lists in pages, by the Link header
 `upload`                    the verbs that push: blobs, and those of the modules below
 `sessions`, `sending`       an upload as the registry sees it; a blob's bytes on their way, verified
 `mounts`                    a blob of another repository of the same registry
