@@ -249,11 +249,11 @@ def test_a_registry_that_does_not_delete_gets_a_line_of_its_own(
 
 
 def test_another_refusal_of_a_delete_is_told_in_the_registrys_words(server: ScriptedServer, app: Repository) -> None:
-    error = {"errors": [{"code": "DIGEST_INVALID", "message": "bad digest"}]}
+    error = {"errors": [{"code": "NAME_INVALID", "message": "bad name"}]}
     server.on("DELETE", ".*", status=400, body=json.dumps(error).encode())
-    with pytest.raises(RegistryRefused, match="bad digest") as caught:
+    with pytest.raises(RegistryRefused, match="bad name") as caught:
         app.delete_manifest(DIGEST)
-    assert caught.value.codes == ("DIGEST_INVALID",)
+    assert caught.value.codes == ("NAME_INVALID",)
 
 
 def test_the_verbs_work_with_a_real_registry(tmp_path: Path) -> None:
