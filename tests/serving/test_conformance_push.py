@@ -189,7 +189,7 @@ def test_a_blob_named_by_sha512(caller: Caller, way: str) -> None:
 
 
 def test_a_digest_algorithm_that_is_not_known_is_400(caller: Caller) -> None:
-    reply = caller("POST", "/v2/app/blobs/uploads/", **{"digest_algorithm": "md5"})
+    reply = caller("POST", "/v2/app/blobs/uploads/", digest_algorithm="md5")
     assert (reply.status, reply.code) == (400, "DIGEST_INVALID")
 
 
