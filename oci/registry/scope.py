@@ -38,11 +38,11 @@ CATALOG = Scope("catalog", ("*",), "registry")  # the list of all repositories
 
 
 def merge(*several: tuple[Scope, ...]) -> tuple[Scope, ...]:
-    """All these scopes, one for each resource; the order is always the same, so that equal sets are equal."""
+    """All these scopes, one for each resource, in the order in which the resources come first; actions are sorted."""
     actions: dict[tuple[str, str], set[str]] = {}
     for scope in (scope for scopes in several for scope in scopes):
         actions.setdefault(scope.resource, set()).update(scope.actions)
-    return tuple(Scope(name, tuple(sorted(given)), kind) for (kind, name), given in sorted(actions.items()))
+    return tuple(Scope(name, tuple(sorted(given)), kind) for (kind, name), given in actions.items())
 
 
 def parse_scopes(text: str) -> tuple[Scope, ...]:
