@@ -246,4 +246,4 @@ def _usable_for(expires_in: object) -> float:
 
 def _encode(pairs: Sequence[tuple[str, str]]) -> str:
     # ":" and "," stand as they are: RFC 3986 allows it, and logs of token services stay readable.
-    return "&".join(f"{name}={quote_plus(value, safe=':,/', errors='surrogateescape')}" for name, value in pairs)
+    return "&".join(f"{name}={quote_plus(value, safe=':,/*', errors='surrogateescape')}" for name, value in pairs)
