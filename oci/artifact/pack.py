@@ -10,12 +10,22 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from oci.artifact.files import Annotations, File
 from oci.artifact.folder import pack_folder
-from oci.artifact.names import CONTENT_DIGEST, CONTENT_UNPACK, FILE_TYPE, FOLDER_TYPE, UNKNOWN_ARTIFACT, UNKNOWN_CONFIG
+from oci.artifact.names import (
+    CONTENT_DIGEST,
+    CONTENT_UNPACK,
+    FILE_TYPE,
+    FOLDER_TYPE,
+    UNKNOWN_ARTIFACT,
+    UNKNOWN_CONFIG,
+    title_path,
+)
+from oci.artifact.together import Stopped, together
 from oci.errors import InvalidInput, SourceError, show
+from oci.layout.blobs import Content
 from oci.spec import media_types, rfc3339
 from oci.spec.annotations import CREATED, TITLE
 from oci.spec.descriptor import EMPTY_DESCRIPTOR, EMPTY_JSON, Descriptor
@@ -89,7 +99,8 @@ def pack(
     layers = tuple(packer.add(source) for source in sources)
     described = EMPTY_DESCRIPTOR if config is None else packer.file(config.path, kind)
     if config is None or not layers:
-        packer.bytes(EMPTY_DESCRIPTOR, EMPTY_JSON)
+        packer.given(EMPTY_DESCRIPTOR, EMPTY_JSON)
+    packer.finish()
     own = dict(notes.manifest)
     if created is not None:
         own.setdefault(CREATED, created)
@@ -108,14 +119,22 @@ def _sorted(annotations: Mapping[str, str]) -> dict[str, str]:
 
 
 def _check_titles(files: Sequence[File]) -> None:
-    seen: dict[str, str] = {}
+    """Refuse titles that could not all be pulled to one directory: plan.py has the same rule for the other end."""
+    seen: dict[tuple[str, ...], str] = {}
     for file in files:
-        if file.title in seen:
+        path = title_path(file.title)
+        if path in seen:
             raise InvalidInput(
-                f"{show(seen[file.title])} and {show(file.path)} would both have the title {show(file.title)!r}; "
+                f"{show(seen[path])} and {show(file.path)} would both have the title {show(file.title)!r}; "
                 "an annotation file can give them others"
             )
-        seen[file.title] = file.path
+        seen[path] = file.path
+    for path, name in seen.items():
+        for length in range(len(path)):
+            if path[:length] in seen:
+                raise InvalidInput(
+                    f"{show(name)} would lie in {show(seen[path[:length]])}, and nobody could pull both; push one"
+                )
 
 
 class _Source:
@@ -141,14 +160,16 @@ class _Source:
 
 
 class _Packer:
-    """Brings one blob after the other to the destination."""
+    """Brings blobs to the destination: directories one by one as they are read, then all files."""
 
     def __init__(self, destination: ImageDestination, meter: Meter, created: str | None, warn: Warn | None) -> None:
         self._destination, self._meter, self._warn = destination, meter, warn
         self._mtime_ns = 0 if created is None else rfc3339.parse(created)
+        self._waiting: dict[Digest, tuple[Descriptor, Content, Share]] = {}
+        self._stopped = False
 
     def add(self, source: _Source) -> Descriptor:
-        """Store a file or directory as a layer; give its descriptor, annotated."""
+        """Give the descriptor of a file or directory as a layer, annotated; a directory is stored by that."""
         file = source.file
         if source.folder:
             described, own = self._folder(file)
@@ -168,7 +189,7 @@ class _Packer:
         return described, {CONTENT_DIGEST: str(summary.diff_id), CONTENT_UNPACK: "true"}
 
     def file(self, path: str, media_type: str) -> Descriptor:
-        """Store a file as a blob; it is read twice, first for its digest."""
+        """Describe a file, which takes reading it; `finish` reads it again, and stores it."""
         with _opened(path) as chunks:
             hasher, size = Digest.of(b"").hasher(), 0
             for chunk in chunks:
@@ -176,19 +197,45 @@ class _Packer:
                 size += len(chunk)
         described = Descriptor(media_type=media_type, digest=Digest("sha256", hasher.hexdigest()), size=size)
         share = self._meter.share(show(path))
-        if not self._destination.has(described):
-            self._destination.put_blob(described, lambda: _counted(path, share))
-        share.complete(size)
+        self._waiting.setdefault(described.digest, (described, lambda: self._counted(path, share), share))
         return described
 
-    def bytes(self, described: Descriptor, data: bytes) -> None:
+    def given(self, described: Descriptor, data: bytes) -> None:
+        """Have bytes stored by `finish`."""
+        share = self._meter.share(f"blob {described.digest}")
+        self._waiting.setdefault(described.digest, (described, lambda: nullcontext(iter((data,))), share))
+
+    def finish(self) -> None:
+        """Store what was described, several blobs at once where the destination gains by that."""
+        together(
+            self._store,
+            list(self._waiting.values()),
+            workers=self._destination.parallel,
+            stop=self._stop,
+            abort=self._destination.abort,
+        )
+
+    def _store(self, waiting: tuple[Descriptor, Content, Share]) -> None:
+        described, content, share = waiting
+        if self._stopped:
+            raise Stopped
         if not self._destination.has(described):
-            self._destination.put_blob(described, lambda: _given(data))
+            self._destination.put_blob(described, content)
+        share.complete(described.size)
 
+    def _stop(self) -> None:
+        self._stopped = True
 
-@contextmanager
-def _given(data: bytes) -> Iterator[Iterator[bytes]]:
-    yield iter((data,))
+    @contextmanager
+    def _counted(self, path: str, share: Share) -> Iterator[Iterator[bytes]]:
+        with _opened(path) as chunks:
+            yield share.counted(self._stoppable(chunks))
+
+    def _stoppable(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            if self._stopped:
+                raise Stopped
+            yield chunk
 
 
 @contextmanager
@@ -203,9 +250,3 @@ def _opened(path: str) -> Iterator[Iterator[bytes]]:
         yield read_chunks(fd)
     finally:
         os.close(fd)
-
-
-@contextmanager
-def _counted(path: str, share: Share) -> Iterator[Iterator[bytes]]:
-    with _opened(path) as chunks:
-        yield share.counted(chunks)

@@ -16,6 +16,7 @@ from oci.artifact.describe import Artifact, read_artifact
 from oci.artifact.folder import unpack_folder
 from oci.artifact.place import Target, open_target
 from oci.artifact.plan import Item, Unpacking, plan
+from oci.artifact.together import Stopped, together
 from oci.changeset.removal import DIRECTORY
 from oci.layout.blobs import open_content
 from oci.spec.descriptor import Descriptor
@@ -76,10 +77,6 @@ def _waiting(number: int) -> bytes:
     return b"%d" % number
 
 
-class _Stopped(Exception):  # noqa: N818 - no error: another item's fetch failed
-    pass
-
-
 class _Fetch:
     """Brings items into the scratch directory, several at once where the source gains by that."""
 
@@ -90,26 +87,13 @@ class _Fetch:
         self._mutex = threading.Lock()
 
     def all(self, items: Sequence[Item]) -> None:
-        workers = min(self._source.parallel, len(items))
-        if workers <= 1:
-            for number, item in enumerate(items):
-                self._one(number, item)
-            return
-        from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-
-        with ThreadPoolExecutor(workers) as pool:
-            futures = [pool.submit(self._one, number, item) for number, item in enumerate(items)]
-            try:
-                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-            except BaseException:  # an interrupt of this thread stops the others, those that wait for a network too
-                self._source.abort()
-                raise
-            finally:
-                self._stop()
-                pool.shutdown(wait=True, cancel_futures=True)
-        errors = [error for f in done if (error := f.exception()) is not None and not isinstance(error, _Stopped)]
-        if errors:
-            raise errors[0]
+        together(
+            self._one,
+            list(enumerate(items)),
+            workers=self._source.parallel,
+            stop=self._stop,
+            abort=self._source.abort,
+        )
 
     def _stop(self) -> None:
         with self._mutex:
@@ -118,9 +102,10 @@ class _Fetch:
         for chunks in reading:
             abort(chunks)
 
-    def _one(self, number: int, item: Item) -> None:
+    def _one(self, numbered: tuple[int, Item]) -> None:
+        number, item = numbered
         if self._stopped:
-            raise _Stopped
+            raise Stopped
         if item.folder:
             self._folder(_waiting(number), item)
         else:
@@ -183,14 +168,14 @@ class _Fetch:
 
 
 class _Stoppable(Iterator[bytes]):
-    """Chunks that end with _Stopped when the fetch was stopped; no generator, so that `abort` gets through."""
+    """Chunks that end with Stopped when the fetch was stopped; no generator, so that `abort` gets through."""
 
     def __init__(self, chunks: Iterator[bytes], fetch: _Fetch) -> None:
         self._chunks, self._fetch = chunks, fetch
 
     def __next__(self) -> bytes:
         if self._fetch.stopped:
-            raise _Stopped
+            raise Stopped
         return next(self._chunks)
 
     def abort(self) -> None:

@@ -42,13 +42,15 @@ def gather(
     found: list[Attached] = []
     seen = {subject.digest for subject in subjects}
     level = list(subjects)
-    for _ in range(MAX_CHAIN):
+    for depth in range(MAX_CHAIN + 1):
         below: list[Descriptor] = []
         for subject in level:
             for referrer in source.referrers(subject):
                 if referrer.digest in seen:
                     continue
                 seen.add(referrer.digest)
+                if depth == MAX_CHAIN:
+                    raise LimitExceeded(f"referrers of referrers of {source.reference}", MAX_CHAIN)
                 if len(found) >= MAX_REFERRERS:
                     raise LimitExceeded(f"referrers of {source.reference}", MAX_REFERRERS)
                 if not is_document(referrer) or not is_at_hand(source, referrer):
@@ -69,7 +71,5 @@ def gather(
                 new = [one for one in documents[:-1] if one.digest not in seen]
                 seen.update(one.digest for one in new)
                 below += [*new, referrer]
-        if not below:
-            return tuple(found)
         level = below
-    raise LimitExceeded(f"referrers of referrers of {source.reference}", MAX_CHAIN)
+    return tuple(found)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
-from oci.errors import InvalidReference
+from oci.errors import InvalidReference, RegistryError
 from oci.spec.record import Record
 from oci.spec.reference import RegistryRef, StoreRef
 
@@ -90,9 +90,18 @@ class Opener(Record, kw_only=False):
         """Ask what a tag stands for, by HEAD: at the place to pull from first, or where a push goes."""
         from oci.registry.connect import connect, connect_push
 
+        wanted = reference.digest or reference.tag or ""
         with (connect_push if push else connect)(reference, self.settings, self.shared) as places:
-            found = places[0].head_manifest(reference.digest or reference.tag or "")
-        return None if found is None else found.digest
+            for place in places:
+                try:
+                    found = place.head_manifest(wanted)
+                except RegistryError:
+                    if place is places[-1]:
+                        raise
+                    continue  # a mirror that is down
+                if found is not None:
+                    return found.digest
+        return None
 
 
 def opener(settings: Settings) -> Opener:

@@ -241,6 +241,10 @@ def test_what_nobody_could_pull_is_not_pushed() -> None:
         pushed("hi.txt", "./hi.txt")
     with pytest.raises(InvalidInput, match="both have the title"):
         pushed("hi.txt", "/nowhere/../hi.txt")
+    with pytest.raises(InvalidInput, match=r"docs/img would lie in docs"):
+        pushed("docs/img", "docs")
+    with pytest.raises(InvalidInput, match="would lie in"):
+        pushed("hi.txt", ".")
     with pytest.raises(InvalidInput, match=r"'\.'"):
         pushed("hi.txt", annotations=Annotations(files={"hi.txt": {TITLE: "."}}))
 

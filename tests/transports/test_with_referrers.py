@@ -154,8 +154,12 @@ def test_a_chain_without_end_is_ended(maker: Maker, tmp_path: Path) -> None:
     image = maker.image([])
     maker.tag("v1", image)
     last = image
-    for number in range(attached.MAX_CHAIN + 1):
+    for number in range(attached.MAX_CHAIN):
         last = maker.refer(last, b"%d" % number)
+    maker.finish()
+    run(maker, f"oci:{tmp_path}/all:v1")
+    assert len(Layout.open(tmp_path / "all").index().model.manifests) == 1 + attached.MAX_CHAIN
+    maker.refer(last, b"one more")
     maker.finish()
     with pytest.raises(LimitExceeded, match="referrers of referrers"):
         run(maker, f"oci:{tmp_path}/copy:v1")
