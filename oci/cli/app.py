@@ -28,54 +28,67 @@ class Command:
     function: str = ""
     section: str
     commands: tuple[str, ...] = ()  # for a command that only holds others: their names, and those of their functions
+    asks: str = ""  # for a command that asks registries: the class in oci.cli.registries that has the options for it
 
     def load(self) -> Any:
         """Import the module and make the command that typer runs."""
         module = import_module(f"oci.cli.{self.module}")
         function = getattr(module, self.function or self.name)
         app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+        kind = getattr(import_module("oci.cli.registries"), self.asks) if self.asks else PlainCommand
         if not self.commands:
-            app.command(self.name, cls=PlainCommand)(function)
+            app.command(self.name, cls=kind)(function)
             return typer.main.get_command(app)
         app.callback(cls=PlainGroup)(function)
         for name in self.commands:
-            app.command(name, cls=PlainCommand)(getattr(module, name))
+            app.command(name, cls=kind)(getattr(module, name))
         return typer.main.get_command(app)
 
 
-def _rows(section: str, module: str, **commands: str) -> list[Command]:
+_ASKS, _ASKS_LAYERS, _ASKS_TWO = "RegistryCommand", "LayersCommand", "CopyCommand"
+
+
+def _rows(section: str, module: str, asks: str = "", **commands: str) -> list[Command]:
     return [
-        Command(name=name.rstrip("_"), module=module, help=text, function=name, section=section)
+        Command(name=name.rstrip("_"), module=module, help=text, function=name, section=section, asks=asks)
         for name, text in commands.items()
     ]
 
 
 TABLE: tuple[Command, ...] = (
-    *_rows(
-        "Images",
-        "layouts",
-        init="Make an empty image layout.",
-        ls="List the images of a layout or an archive.",
-    ),
+    *_rows("Images", "layouts", init="Make an empty image layout."),
+    *_rows("Images", "layouts", _ASKS, ls="List the images of a layout, an archive or a repository."),
     *_rows(
         "Images",
         "show",
+        _ASKS,
         inspect="Show what an image is, or exactly the bytes of its documents.",
         history="Show how an image was made, each step beside its layer.",
     ),
-    *_rows("Images", "files", files="List the files of an image, or of one of its layers."),
+    *_rows("Images", "files", _ASKS_LAYERS, files="List the files of an image, or of one of its layers."),
     *_rows(
         "Images",
         "layouts",
-        tag="Give an image of a layout one more tag.",
-        untag="Take a tag away; the image's blobs stay until gc.",
-        gc="Delete the blobs of a layout that nothing refers to.",
+        _ASKS,
+        tag="Give an image one more tag, in a layout or a registry.",
+        untag="Take a tag away; the image itself stays.",
     ),
-    *_rows("Images", "copying", copy="Copy an image between layouts and archives."),
-    *_rows("Verify", "checking", verify="Check everything about an image or a layout, and list every fault."),
-    *_rows("Build", "append", append="Add layers from directories and tar files to an image, or to nothing."),
-    *_rows("Build", "configure", config="Change an image's config without touching its layers."),
-    *_rows("Unpack", "unpacking", unpack="Write the merged root file system of an image to a directory."),
+    *_rows("Images", "layouts", gc="Delete the blobs of a layout that nothing refers to."),
+    *_rows("Images", "copying", _ASKS_TWO, copy="Copy an image between registries, layouts and archives."),
+    *_rows(
+        "Verify", "checking", _ASKS_LAYERS, verify="Check everything about an image or a layout, and list every fault."
+    ),
+    *_rows("Build", "append", _ASKS, append="Add layers from directories and tar files to an image, or to nothing."),
+    *_rows("Build", "configure", _ASKS, config="Change an image's config without touching its layers."),
+    *_rows("Unpack", "unpacking", _ASKS_LAYERS, unpack="Write the merged root file system of an image to a directory."),
+    *_rows(
+        "Registries",
+        "remote",
+        _ASKS,
+        tags="List the tags of a repository, or the repositories of a registry.",
+        referrers="List what refers to an image: signatures, SBOMs, attestations.",
+        delete="Delete an image from a registry, or a tag.",
+    ),
     *_rows("Registries", "serving", serve="Serve a layout as a registry, for development and CI."),
     Command(
         name="artifact",
@@ -84,9 +97,13 @@ TABLE: tuple[Command, ...] = (
         function="artifact",
         section="Artifacts",
         commands=("push", "pull", "inspect"),
+        asks=_ASKS,
     ),
     *_rows(
-        "Artifacts", "artifacts", attach="Attach files to an image or artifact: an SBOM, a signature, a test report."
+        "Artifacts",
+        "artifacts",
+        _ASKS,
+        attach="Attach files to an image or artifact: an SBOM, a signature, a test report.",
     ),
 )
 
@@ -96,7 +113,7 @@ COMMANDS = {command.name: command for command in TABLE}
 _LATER = """
     diff cat extract waste tree explore convert build repack squash flatten rebase index bundle
     create run start exec stop kill wait logs ps rm commit export cp mount umount volume pull push
-    rmi store login logout tags referrers delete keygen sign verify-signature
+    rmi store login logout keygen sign verify-signature
     attest verify-attestation lock
 """
 LATER = frozenset(_LATER.split())
@@ -141,7 +158,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
     epilog="Every command has --help with an example. References: oci:PATH[:TAG], oci-archive:FILE[:TAG], "
-    "docker-archive:FILE[:NAME:TAG], and ./PATH[:TAG] short for oci:.",
+    "docker-archive:FILE[:NAME:TAG], docker://HOST/REPO[:TAG][@DIGEST], and ./PATH[:TAG] short for oci:.",
 )
 
 

@@ -108,7 +108,7 @@ def push(
     given = _Given(session, files, config, annotation, annotation_file)
     time = session.created(created)
     target = sources.parse_destination(reference)
-    with sources.open_for_writing(target) as destination, session.progress("pushing") as progress:
+    with sources.open_for_writing(session, target) as destination, session.progress("pushing") as progress:
         written = push_files(
             destination,
             given.files,
@@ -303,7 +303,7 @@ def attach(
     with _source(session, subject_ref) as source:
         subject = source.resolve(wanted)
     target = subject_ref.replace(tag=None, digest=None)
-    with sources.open_for_writing(target) as destination, session.progress("attaching") as progress:
+    with sources.open_for_writing(session, target) as destination, session.progress("attaching") as progress:
         written = attach_files(
             destination,
             subject,
@@ -387,9 +387,7 @@ def _opened(session: Session, reference: str, platform: str | None) -> Iterator[
 
 
 def _source(session: Session, reference: Any) -> ImageSource:
-    from oci.transports.names import open_source
-
-    return open_source(reference, warn=session.warn)
+    return sources.open_source(session, reference)
 
 
 def _writable_beside(text: str) -> Any:

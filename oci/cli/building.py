@@ -58,17 +58,15 @@ class Workplace:
 
 
 @contextmanager
-def workplace(session: Session, base: str, target: sources.LocalRef, platform: str | None) -> Iterator[Workplace]:
+def workplace(session: Session, base: str, target: sources.ImageRef, platform: str | None) -> Iterator[Workplace]:
     """Open a base (or `scratch`) and a destination. A destination that was made for it goes again on failure."""
-    from oci.transports.names import open_source
-
     with ExitStack() as stack:
         source: ImageSource | None = None
         image, from_index = None, False
         if base != SCRATCH:
-            source = stack.enter_context(open_source(sources.parse(base), warn=session.warn))
+            source = stack.enter_context(sources.open_source(session, base))
             image, from_index = _base_image(source, platform)
-        destination = stack.enter_context(sources.open_for_writing(target))
+        destination = stack.enter_context(sources.open_for_writing(session, target))
         blobs = stack.enter_context(_store(destination, target))
         yield Workplace(session, image, from_index, source, blobs, destination)
 
@@ -88,7 +86,7 @@ def must_be_for(image: Image, platform: str | None, reference: str) -> None:
 
 
 @contextmanager
-def _store(destination: ImageDestination, target: sources.LocalRef) -> Iterator[BlobStore]:
+def _store(destination: ImageDestination, target: sources.ImageRef) -> Iterator[BlobStore]:
     """Where new blobs go until they are written: the layout itself; else a layout that is removed again.
 
     For an archive, which is written in one pass, it is beside it, for a registry in the system's folder for such.

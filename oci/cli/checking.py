@@ -9,7 +9,7 @@ import typer
 from oci.cli import options, output, sources
 from oci.cli.failures import UsageError
 from oci.cli.session import Session
-from oci.spec.reference import DockerArchiveRef
+from oci.spec.reference import ArchiveRef, DockerArchiveRef, LayoutRef, RegistryRef
 
 if TYPE_CHECKING:
     from oci.cli.progress import Progress
@@ -42,12 +42,13 @@ def verify(
     JSON schemas and grammars, media types, sizes, digests, embedded data, diff_ids, the config against its layers and
     history, the layout's own rules, every entry of every layer. Warnings are listed too; only errors make the exit
     status 1. Without a tag the whole layout or archive is checked, with all platforms; with a tag that image for this
-    machine's platform, for --platform, or for all of them.
+    machine's platform, for --platform, or for all of them. An image in a registry is checked there, and not kept.
 
     \b
     Example:
       ocikit verify ./images
       ocikit verify ./images:v2 --all-platforms --json
+      ocikit verify docker://alpine:3.20
       ocikit verify oci-archive:v2.tar --format sarif > report.sarif
     """
     if format_ not in _FORMATS:
@@ -55,13 +56,14 @@ def verify(
     if json and format_ not in ("text", "json"):
         raise UsageError(f"--json and --format {format_} are two ways to write one report; say one of them")
     place = sources.parse_place(reference)
-    docker = isinstance(place, DockerArchiveRef)
-    whole = not isinstance(place, DockerArchiveRef) and place.tag is None and place.digest is None
+    whole = isinstance(place, LayoutRef | ArchiveRef) and place.tag is None and place.digest is None
     wanted = None if all_platforms or (whole and platform is None) else sources.wanted_platform(platform)
     session = Session.of(context)
     with session.progress("verifying") as progress:
-        check = _docker_archive if docker else _checked
-        report = check(place, reference, wanted, fast, progress)
+        if isinstance(place, LayoutRef | ArchiveRef):
+            report = _in_layout(place, reference, wanted, fast, progress)
+        else:
+            report = _image(session, place, reference, wanted, fast, progress)
     if json or format_ == "json":
         output.document(report.to_json())
     else:
@@ -70,12 +72,11 @@ def verify(
         raise typer.Exit(1)
 
 
-def _checked(
-    place: sources.LocalRef, reference: str, platform: Platform | None, fast: bool, progress: Progress
+def _in_layout(
+    place: LayoutRef | ArchiveRef, reference: str, platform: Platform | None, fast: bool, progress: Progress
 ) -> Report:
     from oci.verification.verify import verify as check
 
-    assert not isinstance(place, DockerArchiveRef)
     return check(
         place.path,
         subject=reference,
@@ -87,16 +88,27 @@ def _checked(
     )
 
 
-def _docker_archive(
-    place: sources.LocalRef, reference: str, platform: Platform | None, fast: bool, progress: Progress
+def _image(
+    session: Session,
+    place: DockerArchiveRef | RegistryRef,
+    reference: str,
+    platform: Platform | None,
+    fast: bool,
+    progress: Progress,
 ) -> Report:
-    """One image of a docker-archive: by the documents that are in it, or that are made from its `manifest.json`."""
-    from oci.transports.names import open_source
+    """One image of a registry, where it is; or of a docker-archive, by the documents in it or made from its own."""
     from oci.verification.verify import verify_image
 
-    with open_source(place) as source:
-        found = source.resolve(None)
-        return verify_image(source, found, subject=reference, platform=platform, fast=fast, progress=progress)
+    with sources.open_source(session, place) as source:
+        return verify_image(
+            source,
+            source.resolve(None),
+            subject=reference,
+            platform=platform,
+            fast=fast,
+            jobs=max(2, source.parallel),
+            progress=progress,
+        )
 
 
 def _written(report: Report, format_: str) -> str:

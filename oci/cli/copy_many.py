@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -12,9 +12,11 @@ from oci.cli import output, sources
 from oci.cli.failures import FAILED, describe
 from oci.cli.session import Session
 from oci.errors import SourceError
+from oci.spec.reference import Reference, RegistryRef, StoreRef
 
 if TYPE_CHECKING:
     from oci.spec.platform import Platform
+    from oci.transports.base import ImageDestination
     from oci.transports.copy_many import Outcome
     from oci.transports.places import OpenPlaces
 
@@ -67,9 +69,18 @@ def copy_list(
 
 @contextmanager
 def _places(session: Session) -> Iterator[OpenPlaces]:
+    from oci.cli.registries import opener
     from oci.transports.places import OpenPlaces
 
-    yield OpenPlaces(writing=sources.open_for_writing, warn=session.warn)  # type: ignore[arg-type]
+    with opener(session, None, "src").sharing() as origins, opener(session, None, "dest").sharing() as targets:
+
+        def writing(reference: Reference) -> AbstractContextManager[ImageDestination]:
+            if isinstance(reference, RegistryRef):
+                return targets.destination(reference)
+            assert not isinstance(reference, StoreRef)
+            return sources.open_for_writing(session, reference)
+
+        yield OpenPlaces(sources=origins, destinations=targets, writing=writing, warn=session.warn)
 
 
 def _read(path: str) -> bytes:

@@ -40,7 +40,7 @@ def copy(
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Copy an image between layouts and archives.
+    """Copy an image between registries, layouts and archives.
 
     Everything is verified while it is copied, blobs that are there already are not written again, and the destination's
     tag changes last. The bytes, and so the digest, stay the same, unless --compression asks for layers to be compressed
@@ -52,6 +52,7 @@ def copy(
 
     \b
     Example:
+      ocikit copy docker://alpine:3.20 ./images:base
       ocikit copy ./images:v2 oci-archive:v2.tar:v2
       ocikit copy docker-archive:saved.tar ./images:saved --compression zstd:9
       ocikit copy ./images:v2 ./mirror:v2 --all-platforms --with-referrers
@@ -79,14 +80,13 @@ def copy(
     if with_referrers and compression is not None:
         raise UsageError("--with-referrers: referrers are of the image as it is; copy it without --compression")
     from oci.transports.copy import copy as copy_image
-    from oci.transports.names import open_source
 
     session = Session.of(context)
     target = sources.parse_destination(destination)
     chosen = None if all_platforms else sources.wanted_platform(platform)
-    with open_source(sources.parse(source), warn=session.warn) as origin:
+    with sources.open_source(session, source, "src") as origin:
         origin.resolve(chosen)  # before anything is made at the destination
-        with sources.open_for_writing(target) as endpoint, session.progress("copying") as progress:
+        with sources.open_for_writing(session, target, "dest") as endpoint, session.progress("copying") as progress:
             written = copy_image(
                 origin,
                 endpoint,

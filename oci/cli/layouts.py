@@ -1,4 +1,4 @@
-"""`init`, `ls`, `tag`, `untag`, `gc`: layouts as a whole."""
+"""`init`, `ls`, `tag`, `untag`, `gc`: layouts as a whole; `ls`, `tag` and `untag` of a registry are in remote.py."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 from oci.cli import options, output, sources
 from oci.cli.failures import UsageError
 from oci.cli.session import Session
-from oci.spec.reference import DockerArchiveRef
+from oci.spec.reference import DockerArchiveRef, RegistryRef
 
 if TYPE_CHECKING:
     from oci.inspect.listing import Row
@@ -40,23 +40,33 @@ def init(
 def ls(
     context: typer.Context,
     place: Annotated[
-        str | None, typer.Argument(metavar="LAYOUT-or-archive", help="A layout or an archive.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="LAYOUT-or-archive", help="A layout, an archive, or docker://HOST/REPO.", show_default=False
+        ),
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """List the images of a layout or an archive.
+    """List the images of a layout, an archive or a repository.
 
     One line for each entry: tag, digest, platform, size of the whole image as stored, and when it was created. An index
-    is listed with the platforms it holds.
+    is listed with the platforms it holds. Of a repository all tags are looked up, unless it is named with one; `tags`
+    lists their names alone, which is quicker.
 
     \b
     Example:
       ocikit ls ./images
       ocikit ls oci-archive:images.tar --json
+      ocikit ls docker://quay.io/podman/hello
     """
     if place is None:
         raise UsageError("the local store is not available in this version of ocikit; name a layout: ocikit ls PATH")
-    rows = _rows(sources.parse_place(place))
+    if place.startswith("docker://"):
+        from oci.cli.remote import rows_of
+
+        rows = rows_of(Session.of(context), place)
+    else:
+        rows = _rows(sources.parse_place(place))
     if json:
         output.document([row.to_json() for row in rows])
         return
@@ -73,9 +83,10 @@ def ls(
     output.table(["TAG", "DIGEST", "PLATFORM", "SIZE", "CREATED"], lines, right=[3])
 
 
-def _rows(place: sources.LocalRef) -> list[Row]:
+def _rows(place: sources.ImageRef) -> list[Row]:
     from oci.inspect.listing import rows
 
+    assert not isinstance(place, RegistryRef)
     if isinstance(place, DockerArchiveRef):
         from oci.transports.from_docker_archive import DockerArchiveSource
 
@@ -90,15 +101,22 @@ def tag(
     reference: options.Reference,
     newtag: Annotated[str, typer.Argument(metavar="NEWTAG", help="The tag to add.", show_default=False)],
 ) -> None:
-    """Give an image of a layout one more tag.
+    """Give an image one more tag, in a layout or a registry.
 
-    A tag that exists moves to the image. Without a tag in REF, the layout's only image is meant.
+    A tag that exists moves to the image. Without a tag in REF, the layout's only image is meant. In a registry no blob
+    moves: the same manifest gets the new name, in the same repository.
 
     \b
     Example:
       ocikit tag ./images:v2 latest
       ocikit tag oci:images@sha256:4f53… v1
+      ocikit tag docker://localhost:5000/app:v2 latest
     """
+    if reference.startswith("docker://"):
+        from oci.cli.remote import tag_there
+
+        tag_there(Session.of(context), reference, newtag)
+        return
     found = sources.parse_layout(reference, what="tag")
     name = _tag_name(newtag, found.path)
     with sources.open_layout(found.path) as layout:
@@ -125,12 +143,20 @@ def untag(
     context: typer.Context,
     reference: options.Reference,
 ) -> None:
-    """Take a tag away; the image's blobs stay until gc.
+    """Take a tag away; the image itself stays.
+
+    Blobs of a layout stay until `gc`. Not every registry can take a tag away by itself; `delete` takes the image then.
 
     \b
     Example:
       ocikit untag ./images:v1
+      ocikit untag docker://localhost:5000/app:v1
     """
+    if reference.startswith("docker://"):
+        from oci.cli.remote import untag_there
+
+        untag_there(Session.of(context), reference)
+        return
     found = sources.parse_layout(reference, what="untag")
     if found.tag is None or found.digest is not None:
         raise UsageError(f"{reference}: say which tag to take away, such as {found.path}:v1")

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from oci.cli.failures import UsageError
 
@@ -26,6 +26,8 @@ class Session:
         self.environ: Mapping[str, str] = os.environ if environ is None else environ
         self.quiet = False
         self.root: str | None = None
+        self.access: dict[str, str] = {}  # what options say about registries, see registries.py
+        self.settings: dict[str, Any] = {}  # and what was made of it
         self._progress: Progress | None = None  # what is being shown at the moment
 
     @staticmethod

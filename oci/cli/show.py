@@ -12,7 +12,7 @@ import typer
 from oci.cli import options, output, sources
 from oci.cli.failures import UsageError
 from oci.cli.session import Session
-from oci.spec.reference import DockerArchiveRef
+from oci.spec.reference import ArchiveRef, LayoutRef
 
 if TYPE_CHECKING:
     from oci.image.image import Image
@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def opened(context: typer.Context, reference: str) -> Iterator[ImageSource]:
-    from oci.transports.names import open_source
-
-    with open_source(sources.parse(reference), warn=Session.of(context).warn) as source:
+    with sources.open_source(Session.of(context), reference) as source:
         yield source
 
 
@@ -97,7 +95,7 @@ def _document(source: ImageSource, reference: str, which: str, platform: str | N
 
     if which == "index":
         place = sources.parse(reference)
-        if not isinstance(place, DockerArchiveRef) and place.tag is None and place.digest is None:
+        if isinstance(place, LayoutRef | ArchiveRef) and place.tag is None and place.digest is None:
             with sources.open_place(place) as opened:
                 return opened.index().raw
         top = source.resolve(None)

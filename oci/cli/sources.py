@@ -24,30 +24,27 @@ from oci.spec.reference import (
 )
 
 if TYPE_CHECKING:
+    from oci.cli.session import Session
     from oci.layout.archive import Archive
     from oci.layout.layout import Layout
     from oci.spec.descriptor import Descriptor
-    from oci.transports.base import ImageDestination
+    from oci.transports.base import ImageDestination, ImageSource
 
 _TRANSPORTS = ("oci:", "oci-archive:", "docker-archive:", "docker:")
 LocalRef = LayoutRef | ArchiveRef | DockerArchiveRef
+ImageRef = LocalRef | RegistryRef
 
 
-def parse(text: str) -> LocalRef:
-    """Read a reference to an image on disk; registries and the local store come with later versions."""
+def parse(text: str) -> ImageRef:
+    """Read a reference to an image on disk or in a registry; the local store comes with a later version."""
     try:
         reference = parse_reference(text)
     except InvalidReference as error:
         raise UsageError(f"{error}{_did_you_mean(text)}") from None
-    if isinstance(reference, RegistryRef):
-        raise UsageError(
-            f"{show(text)}: registries are not available in this version of ocikit; "
-            f"bring the image to disk first: skopeo copy {show(text)} oci:PATH:TAG"
-        )
     if isinstance(reference, StoreRef):
         raise UsageError(
-            f"{show(text)}: the local store is not available in this version of ocikit; "
-            f"a layout is named by its path: ./{show(text)} or oci:{show(text)}"
+            f"{show(text)}: the local store is not available in this version of ocikit; a layout is named by its path: "
+            f"./{show(text)} or oci:{show(text)}; an image in a registry is docker://{show(text)}"
         )
     return reference
 
@@ -61,18 +58,18 @@ def parse_layout(text: str, *, what: str) -> LayoutRef:
     """Read a reference that has to be of a layout directory, because `what` writes there."""
     reference = parse(text)
     if not isinstance(reference, LayoutRef):
-        raise UsageError(f"{show(text)}: {what} works on a layout directory; copy the archive to one first")
+        raise UsageError(f"{show(text)}: {what} works on a layout directory; copy the image to one first")
     return reference
 
 
-def parse_place(text: str) -> LocalRef:
+def parse_place(text: str) -> ImageRef:
     """Read what names a whole layout or archive: a reference, or just the path of a directory or file."""
     if text.startswith(_TRANSPORTS) or not os.path.lexists(text):
         return _path_or_reference(text)
     return LayoutRef(text) if os.path.isdir(text) else _archive_kind(text)
 
 
-def _path_or_reference(text: str) -> LocalRef:
+def _path_or_reference(text: str) -> ImageRef:
     """A path needs no ./ here, where no name of the local store is expected; a colon makes it a reference."""
     return LayoutRef(text) if text and ":" not in text else parse(text)
 
@@ -128,7 +125,7 @@ def wanted_platform(text: str | None) -> Platform:
     return parse_platform(text) or host_platform()
 
 
-def parse_destination(text: str) -> LocalRef:
+def parse_destination(text: str) -> ImageRef:
     """Read a reference that is written to: a digest makes no sense there."""
     reference = parse(text)
     if not isinstance(reference, DockerArchiveRef) and reference.digest is not None:
@@ -136,11 +133,29 @@ def parse_destination(text: str) -> LocalRef:
     return reference
 
 
+def open_source(session: Session, reference: str | ImageRef, side: str = "") -> ImageSource:
+    """Open a reference for reading; `side` says which of a command's ends it is, as in registries.py."""
+    from oci.transports import names
+
+    parsed = parse(reference) if isinstance(reference, str) else reference
+    if isinstance(parsed, RegistryRef):
+        from oci.cli.registries import opener
+
+        return opener(session, parsed.registry, side).source(parsed)
+    return names.open_source(parsed, warn=session.warn)
+
+
 @contextmanager
-def open_for_writing(reference: LocalRef) -> Iterator[ImageDestination]:
+def open_for_writing(session: Session, reference: ImageRef, side: str = "") -> Iterator[ImageDestination]:
     """Open a destination; a layout that was made for it goes again when the command fails."""
     from oci.transports.names import open_destination
 
+    if isinstance(reference, RegistryRef):
+        from oci.cli.registries import opener
+
+        with opener(session, reference.registry, side).destination(reference) as registry:
+            yield registry
+        return
     with blamed_on(reference.path), ExitStack() as stack:
         if isinstance(reference, LayoutRef):
             stack.enter_context(new_layout_goes_on_failure(reference.path))
@@ -178,7 +193,7 @@ def _remove_empty_layout(path: str) -> None:
     os.rmdir(path)
 
 
-def say_written(text: str, reference: LocalRef, written: Descriptor, *, json: bool) -> None:
+def say_written(text: str, reference: ImageRef, written: Descriptor, *, json: bool) -> None:
     """Print what was made: a reference by digest, which a script can go on with; or the image as JSON."""
     if json:
         output.document(
@@ -192,4 +207,4 @@ def say_written(text: str, reference: LocalRef, written: Descriptor, *, json: bo
     elif isinstance(reference, DockerArchiveRef):
         print(output.printable(str(reference)))
     else:
-        print(output.printable(str(type(reference)(reference.path, None, written.digest))))
+        print(output.printable(str(reference.replace(tag=None, digest=written.digest))))

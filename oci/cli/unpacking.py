@@ -41,14 +41,14 @@ def unpack(
     \b
     Example:
       ocikit unpack ./images:v2 rootfs
+      ocikit unpack docker://alpine:3.20 rootfs
       ocikit unpack oci-archive:v2.tar rootfs --platform linux/arm64 --force
     """
     from oci.image.image import Image
-    from oci.transports.names import open_source
     from oci.unpack.rootfs import unpack as unpack_image
 
     session = Session.of(context)
-    with open_source(sources.parse(reference), warn=session.warn) as source:
+    with sources.open_source(session, reference) as source:
         image = Image.load(source, source.resolve(sources.wanted_platform(platform)))
         layers = len(image.layers)
         with blamed_on(dest), session.progress("unpacking") as progress:

@@ -17,7 +17,7 @@ from oci.registry.repository import Repository
 from oci.registry.settings import Endpoint, Settings
 from oci.spec.reference import DEFAULT_REGISTRY, RegistryRef
 
-__all__ = ["Connected", "Shared", "connect", "connect_push", "connect_registry"]
+__all__ = ["Connected", "Shared", "connect", "connect_primary", "connect_push", "connect_registry"]
 
 DOCKER_HUB = "registry-1.docker.io"
 
@@ -72,6 +72,11 @@ class Connected(list[Repository]):
 def connect(reference: RegistryRef, settings: Settings, shared: Shared | None = None) -> Connected:
     """Give the repositories to pull a reference from, in the order to ask them. Nothing is sent yet."""
     return _connected(_endpoints(reference, settings, pull=True), settings, shared)
+
+
+def connect_primary(reference: RegistryRef, settings: Settings, shared: Shared | None = None) -> Connected:
+    """Give the registry's own repository, wherever registries.conf has it: a mirror may list some of its tags only."""
+    return _connected(_endpoints(reference, settings, pull=True)[-1:], settings, shared)
 
 
 def connect_push(reference: RegistryRef, settings: Settings, shared: Shared | None = None) -> Connected:

@@ -1,0 +1,315 @@
+"""What commands say to registries: their options, the environment, the files of this machine → `Settings`.
+
+A command of the table that asks registries is a `RegistryCommand`: it takes the options without having them among its
+own parameters, and they wait in the session until a reference leads to a registry. Only then is anything of
+oci.registry imported, and a file read.
+
+`--creds` speaks for one registry, the one that the command line names; no mirror and no other host is told.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from oci.cli.command import PlainCommand
+from oci.cli.failures import UsageError
+from oci.cli.session import Session
+from oci.errors import show
+
+if TYPE_CHECKING:
+    from oci.registry.settings import Credentials, CredentialSource, Proxies, Settings, TlsSettings
+    from oci.transports.registries import Opener
+
+__all__ = ["CopyCommand", "LayersCommand", "RegistryCommand", "opener", "settings_from"]
+
+# Where to look unless something else is said, in this order (containers-certs.d(5), containers-registries.conf(5)).
+SYSTEM_CERT_DIRS = ("/etc/containers/certs.d", "/etc/docker/certs.d")
+SYSTEM_CONF = "/etc/containers/registries.conf"
+
+_HUB = ("docker.io", "registry-1.docker.io", "index.docker.io")  # one registry under three names
+_TRUE = ("1", "t", "T", "TRUE", "true", "True")  # as Go's flags have it, and so skopeo
+_FALSE = ("0", "f", "F", "FALSE", "false", "False")
+_BARE = frozenset(("--tls-verify", "--src-tls-verify", "--dest-tls-verify"))  # these alone mean true
+
+
+def _note(context: typer.Context, parameter: typer.CallbackParam, value: Any) -> Any:
+    """Keep what an option says; the session's settings are made of it when they are needed."""
+    if value not in (None, False):
+        assert parameter.name is not None
+        Session.of(context).access[parameter.name] = str(value)
+    return value
+
+
+def _option(name: str, metavar: str, help_: str) -> Any:
+    return typer.Option(
+        name, metavar=metavar, help=help_, callback=_note, expose_value=False, show_default=False, hidden=False
+    )
+
+
+_VERIFY = "true|false"
+
+
+def _registry(
+    creds: Annotated[
+        str | None, _option("--creds", "USER[:PASS]", "Who to be at the registry; a password left out is asked for.")
+    ] = None,
+    authfile: Annotated[
+        str | None, _option("--authfile", "FILE", "Where credentials are kept; default: as podman and docker have it.")
+    ] = None,
+    tls_verify: Annotated[
+        str | None,
+        _option("--tls-verify", _VERIFY, "false: take any certificate, and plain http; default: only on this machine."),
+    ] = None,
+    cert_dir: Annotated[
+        str | None,
+        _option("--cert-dir", "DIR", "The registry's own certificates: *.crt to trust, *.cert and *.key to show."),
+    ] = None,
+    registries_conf: Annotated[
+        str | None,
+        _option("--registries-conf", "FILE", "This registries.conf alone, in place of the system's and the user's."),
+    ] = None,
+) -> None:
+    """Never called: typer makes the options from it."""
+
+
+def _layers(
+    foreign_layers: Annotated[
+        bool,
+        typer.Option(
+            "--foreign-layers",
+            help="Fetch layers that a registry lacks from the addresses in their descriptors.",
+            callback=_note,
+            expose_value=False,
+        ),
+    ] = False,
+) -> None:
+    """Never called, as above."""
+
+
+def _ends(
+    src_creds: Annotated[str | None, _option("--src-creds", "USER[:PASS]", "--creds for SRC alone.")] = None,
+    dest_creds: Annotated[str | None, _option("--dest-creds", "USER[:PASS]", "--creds for DST alone.")] = None,
+    src_authfile: Annotated[str | None, _option("--src-authfile", "FILE", "--authfile for SRC alone.")] = None,
+    dest_authfile: Annotated[str | None, _option("--dest-authfile", "FILE", "--authfile for DST alone.")] = None,
+    src_tls_verify: Annotated[str | None, _option("--src-tls-verify", _VERIFY, "--tls-verify for SRC alone.")] = None,
+    dest_tls_verify: Annotated[str | None, _option("--dest-tls-verify", _VERIFY, "--tls-verify for DST alone.")] = None,
+    src_cert_dir: Annotated[str | None, _option("--src-cert-dir", "DIR", "--cert-dir for SRC alone.")] = None,
+    dest_cert_dir: Annotated[str | None, _option("--dest-cert-dir", "DIR", "--cert-dir for DST alone.")] = None,
+) -> None:
+    """Never called, as above."""
+
+
+@cache
+def _parameters(function: Any) -> tuple[Any, ...]:
+    app = typer.Typer(add_completion=False)
+    app.command()(function)
+    return tuple(parameter for parameter in typer.main.get_command(app).params if parameter.name != "help")
+
+
+class RegistryCommand(PlainCommand):
+    """A command with the options of whoever asks a registry; its help lists them by themselves."""
+
+    functions: tuple[Any, ...] = (_registry,)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.registry_params = [parameter for function in self.functions for parameter in _parameters(function)]
+        kwargs["params"] = [*(kwargs.get("params") or ()), *self.registry_params]
+        super().__init__(*args, **kwargs)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Let `--tls-verify` alone mean true: an option whose value may be left out, as skopeo has it."""
+        end = args.index("--") if "--" in args else len(args)
+        return super().parse_args(ctx, [f"{a}=true" if a in _BARE and i < end else a for i, a in enumerate(args)])
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        sections: dict[str, list[Any]] = {"Arguments": [], "Options": [], "Options for registries": []}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                ours = parameter in self.registry_params
+                plain = "Arguments" if parameter.param_type_name == "argument" else "Options"
+                sections["Options for registries" if ours else plain].append(record)
+        for title, records in sections.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+
+class LayersCommand(RegistryCommand):
+    """A command that may read layers from a registry."""
+
+    functions = (_registry, _layers)
+
+
+class CopyCommand(RegistryCommand):
+    """A command with a registry at either end."""
+
+    functions = (_registry, _layers, _ends)
+
+
+def opener(session: Session, registry: str | None, side: str = "") -> Opener:
+    """Give what opens references to this registry, or to any; `side` is "src" or "dest" where there are two ends."""
+    from oci.transports.registries import opener as opener_of
+
+    return opener_of(settings_from(session, registry, side))
+
+
+def settings_from(session: Session, registry: str | None, side: str = "") -> Settings:
+    """Gather all that is said about how to ask this registry (HOST[:PORT]), or any. UsageError, ConfigurationError."""
+    from oci import __version__
+    from oci.registry.registries_conf import RegistriesConf
+    from oci.registry.settings import Settings
+
+    key = f"{side} {registry or '*'}"
+    if key in session.settings:
+        found: Settings = session.settings[key]
+        return found
+    verify = _verify(session, side)
+    conf = session.settings.get("conf")
+    if conf is None:
+        conf = session.settings["conf"] = RegistriesConf.read(_conf_files(session))
+        for note in conf.notes:
+            session.warn(note)
+    made = Settings(
+        tls=_tls(session, side, verify is not False),
+        proxies=_proxies(session),
+        credentials=_credentials(session, registry, side),
+        registries=conf,
+        plain_http=None if verify is None else not verify,
+        user_agent=f"ocikit/{__version__}",
+        foreign_urls="foreign_layers" in session.access,
+        warn=session.warn,
+    )
+    session.settings[key] = made
+    return made
+
+
+def _said(session: Session, side: str, name: str) -> tuple[str, str | None]:
+    """What an option says for this end of the command, and how it is spelt; the more special one counts."""
+    for key in (f"{side}_{name}", name) if side else (name,):
+        if key in session.access:
+            return f"--{key.replace('_', '-')}", session.access[key]
+    return f"--{name.replace('_', '-')}", None
+
+
+def _verify(session: Session, side: str) -> bool | None:
+    option, text = _said(session, side, "tls_verify")
+    if text is None:
+        return None
+    if text not in _TRUE + _FALSE:
+        raise UsageError(f"{option} {show(text)!r}: expected true or false")
+    return text in _TRUE
+
+
+def _tls(session: Session, side: str, verify: bool) -> TlsSettings:
+    from oci.registry.settings import TlsSettings
+
+    environ = session.environ
+    home = config_home(session)
+    option, folder = _said(session, side, "cert_dir")
+    if folder is not None and not os.path.isdir(folder):
+        raise UsageError(f"{option} {show(folder)!r}: no such directory")
+    return TlsSettings(
+        verify=verify,
+        ca_file=environ.get("SSL_CERT_FILE") or None,
+        ca_path=environ.get("SSL_CERT_DIR") or None,
+        cert_dirs=((f"{home}/containers/certs.d",) if home else ()) + SYSTEM_CERT_DIRS,
+        cert_dir=folder,
+    )
+
+
+def credential_files(session: Session, side: str = "") -> CredentialSource | None:
+    return None
+
+
+def _credentials(session: Session, registry: str | None, side: str) -> CredentialSource | None:
+    option, words = _said(session, side, "creds")
+    if words is None:
+        return credential_files(session, side)
+    if registry is None:
+        raise UsageError(f"{option} is for one registry, and here may be several; use --authfile, or `ocikit login`")
+    before = session.settings.setdefault(option, registry)
+    if before != registry:
+        raise UsageError(
+            f"{option} is for one registry, and here are two ({before} and {registry}); "
+            "use --authfile, or `ocikit login`"
+        )
+    return Given(registry, _user_and_password(option, words))
+
+
+def _user_and_password(option: str, words: str) -> Credentials:
+    from oci.registry.settings import Credentials
+
+    user, colon, password = words.partition(":")
+    if not user:
+        raise UsageError(f"{option}: expected USER or USER:PASSWORD")
+    if not colon:
+        if not sys.stdin.isatty():
+            raise UsageError(f"{option}: the password is missing, and there is no terminal to ask for it")
+        import getpass
+
+        password = getpass.getpass(f"Password of {show(user)}: ")
+    return Credentials(username=user, password=password)
+
+
+class Given:
+    """Credentials for one registry, from the command line; nobody else gets them."""
+
+    def __init__(self, registry: str, credentials: Credentials) -> None:
+        self._hosts = _HUB if registry.lower() in _HUB else (registry.lower(),)
+        self._credentials = credentials
+
+    def __repr__(self) -> str:
+        return f"Given({self._hosts[0]}, …)"
+
+    def find(self, host: str, repository: str | None) -> Credentials | None:
+        return self._credentials if host.lower() in self._hosts else None
+
+
+def _proxies(session: Session) -> Proxies:
+    from oci.registry.settings import Proxies
+
+    def either(name: str) -> str | None:
+        return session.environ.get(name) or session.environ.get(name.lower()) or None
+
+    return Proxies(http=either("HTTP_PROXY"), https=either("HTTPS_PROXY"), no_proxy=either("NO_PROXY") or "")
+
+
+def _conf_files(session: Session) -> list[str]:
+    """The files of registries.conf in the order in which they count, containers-registries.conf.d(5).
+
+    One that is named stands alone. A user's own takes the place of the system's, whose drop-ins then don't count.
+    """
+    named = session.access.get("registries_conf") or session.environ.get("CONTAINERS_REGISTRIES_CONF")
+    if named:
+        return [named]
+    home = config_home(session)
+    own = f"{home}/containers/registries.conf" if home else ""
+    files = [own] if own and os.path.exists(own) else []
+    if not files:
+        files = [SYSTEM_CONF] if os.path.exists(SYSTEM_CONF) else []
+        files += _drop_ins(f"{SYSTEM_CONF}.d")
+    return files + (list(_drop_ins(f"{own}.d")) if own else [])
+
+
+def _drop_ins(folder: str) -> Iterator[str]:
+    try:
+        names = sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return
+    for name in names:
+        if name.endswith(".conf") and os.path.isfile(f"{folder}/{name}"):
+            yield f"{folder}/{name}"
+
+
+def config_home(session: Session) -> str:
+    """$XDG_CONFIG_HOME, else ~/.config; empty where nobody is at home."""
+    home = session.environ.get("HOME", "")
+    said = session.environ.get("XDG_CONFIG_HOME", "")
+    return said if said.startswith("/") else f"{home}/.config" if home else ""

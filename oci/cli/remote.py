@@ -1,0 +1,327 @@
+"""`tags`, `referrers` and `delete`, and the parts of `ls`, `tag` and `untag` that are about registries.
+
+Reading asks the registry itself, wherever registries.conf says that it is, and no mirror: a mirror may know some tags
+only. Writing goes where the name says.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from oci.cli import options, output, sources
+from oci.cli.failures import UsageError
+from oci.cli.session import Session
+from oci.errors import InvalidReference, show
+from oci.spec import media_types
+from oci.spec.annotations import CREATED, is_tag
+from oci.spec.reference import DEFAULT_REGISTRY, RegistryRef, is_host, parse_name
+
+if TYPE_CHECKING:
+    from oci.inspect.listing import Row
+    from oci.spec.descriptor import Descriptor
+    from oci.transports.base import ImageSource
+
+__all__ = ["delete", "referrers", "rows_of", "tag_there", "tags", "untag_there"]
+
+
+def tags(
+    context: typer.Context,
+    repository: Annotated[
+        str,
+        typer.Argument(
+            metavar="REPO-or-HOST", help="[docker://][HOST[:PORT]/]REPO, or HOST[:PORT] alone.", show_default=False
+        ),
+    ],
+    json: options.Json = False,
+) -> None:
+    """List the tags of a repository, or the repositories of a registry.
+
+    One name a line, in the registry's order. Of a host alone the repositories are listed, where the registry does that:
+    most of one's own do, public ones don't.
+
+    \b
+    Example:
+      ocikit tags quay.io/podman/hello
+      ocikit tags localhost:5000 --json
+    """
+    from oci.cli.registries import settings_from
+
+    session = Session.of(context)
+    host, name = parse_repository(repository)
+    settings = settings_from(session, host)
+    if name is None:
+        from oci.registry.connect import connect_registry
+        from oci.registry.listing import catalog
+
+        with connect_registry(host, settings) as client:
+            _list(catalog(client), "repositories", {"registry": host}, json)
+        return
+    from oci.registry.connect import connect_primary
+
+    with connect_primary(RegistryRef(host, name), settings) as places:
+        _list(places[0].tags(), "tags", {"repository": f"{host}/{name}"}, json)
+
+
+def _list(names: Iterator[str], key: str, about: dict[str, str], json: bool) -> None:
+    if json:
+        output.document({**about, key: list(names)})
+        return
+    for name in names:
+        print(name)  # by the grammar of names there is nothing in it that a terminal could obey
+
+
+def parse_repository(text: str) -> tuple[str, str | None]:
+    """Read HOST, HOST/REPO, docker://… or a short name such as alpine: a host, and a repository where one is named."""
+    name = text.removeprefix("docker://").removesuffix("/")
+    if names_host(name):
+        return (DEFAULT_REGISTRY if name == "index.docker.io" else name), None
+    if text.startswith(("oci:", "oci-archive:", "docker-archive:", "./", "../", "/")):
+        raise UsageError(f"{show(text)}: this is about registries; `ocikit ls` lists layouts and archives")
+    try:
+        reference = parse_name(name, text)
+    except InvalidReference as error:
+        raise UsageError(str(error)) from None
+    if _says_which(name):
+        raise UsageError(f"{show(text)}: name the repository alone, without a tag or digest")
+    return reference.registry, reference.repository
+
+
+def names_host(name: str) -> bool:
+    """Whether a name without docker:// is a host alone: example.org, localhost, or with a port of digits."""
+    host, _, port = name.partition(":")
+    if name.startswith("["):
+        return is_host(name)
+    return is_host(name) and ("." in host or host == "localhost" or port.isdigit())
+
+
+def _says_which(name: str) -> bool:
+    """Whether a name has a tag or a digest, and not only the default one."""
+    return "@" in name or ":" in name.rpartition("/")[2]
+
+
+# ls
+
+
+def rows_of(session: Session, text: str) -> list[Row]:
+    """The rows that `ls` shows of docker://HOST/REPO, or of one tag or digest there."""
+    from oci.cli.registries import settings_from
+    from oci.registry.connect import connect_primary
+    from oci.transports.from_registry import RegistrySource
+    from oci.transports.registry_rows import tag_rows
+
+    name = text.removeprefix("docker://").removesuffix("/")
+    if names_host(name) and not re.fullmatch(r"[^.]+:\d{1,3}", name):  # redis:7 is an image, registry:5000 a host
+        raise UsageError(f"{show(text)} names a registry; `ocikit tags {show(name)}` lists its repositories")
+    reference = sources.parse(f"docker://{name}")
+    assert isinstance(reference, RegistryRef)
+    settings = settings_from(session, reference.registry)
+    with (
+        RegistrySource(reference, connect_primary(reference, settings), settings) as source,
+        session.progress("listing") as progress,
+    ):
+        if reference.digest is not None:
+            from oci.inspect.listing import rows
+
+            return list(rows((source.resolve(None),), source))
+        wanted = (reference.tag,) if _says_which(name) and reference.tag else source.repository.tags()
+        if _says_which(name):
+            source.resolve(None)  # a tag that isn't there is an error, not an empty list
+        return list(tag_rows(source, wanted, progress=progress, warn=session.warn))
+
+
+# tag, untag
+
+
+def tag_there(session: Session, text: str, newtag: str) -> None:
+    """`tag docker://… NEWTAG`."""
+    from oci.registry.management import retag
+
+    reference = _registry(text, "tag")
+    tag = _new_tag(newtag, reference)
+    with _written(session, reference) as places:
+        retag(places[0], reference.digest or reference.tag or "", tag)
+
+
+def _new_tag(text: str, reference: RegistryRef) -> str:
+    """NEWTAG alone, or spelt out as a reference to the same repository."""
+    if text.startswith("docker://"):
+        target = _registry(text, "tag")
+        same = (target.registry, target.repository) == (reference.registry, reference.repository)
+        if not same or target.tag is None or target.digest is not None:
+            raise UsageError("NEWTAG is a tag in the same repository; `ocikit copy` takes an image elsewhere")
+        return target.tag
+    if not is_tag(text):
+        raise UsageError(f"NEWTAG {show(text)!r}: a tag is 1 to 128 letters, digits, '_', '.' and '-'")
+    return text
+
+
+def untag_there(session: Session, text: str) -> None:
+    """`untag docker://…:TAG`."""
+    from oci.registry.management import delete_tag
+
+    reference = _registry(text, "untag")
+    if reference.tag is None or reference.digest is not None or not _says_which(text.removeprefix("docker://")):
+        raise UsageError(f"{show(text)}: say which tag to take away, such as docker://HOST/REPO:v1")
+    with _written(session, reference) as places:
+        delete_tag(places[0], reference.tag)
+
+
+def _registry(text: str, what: str) -> RegistryRef:
+    reference = sources.parse(text)
+    if not isinstance(reference, RegistryRef):
+        raise UsageError(f"{show(text)}: {what} works on a registry here: docker://HOST/REPO[:TAG]")
+    return reference
+
+
+def _written(session: Session, reference: RegistryRef) -> Any:
+    from oci.cli.registries import settings_from
+    from oci.registry.connect import connect_push
+
+    return connect_push(reference, settings_from(session, reference.registry))
+
+
+# delete
+
+
+def delete(
+    context: typer.Context,
+    reference: Annotated[
+        str, typer.Argument(metavar="REF", help="docker://HOST/REPO:TAG or …@DIGEST.", show_default=False)
+    ],
+    json: options.Json = False,
+) -> None:
+    """Delete an image from a registry, or a tag.
+
+    A tag is deleted alone where the registry can do that. Where it can't, and for a digest, the manifest goes, with all
+    its tags, and those are told. Nothing asks back. Blobs stay until the registry collects them; images of an index
+    that is deleted stay too.
+
+    \b
+    Example:
+      ocikit delete docker://localhost:5000/app:v1
+      ocikit delete docker://localhost:5000/app@sha256:4f53… --json
+    """
+    from oci.registry.management import delete as delete_it
+
+    session = Session.of(context)
+    found = sources.parse(reference)
+    if not isinstance(found, RegistryRef):
+        raise UsageError(
+            f"{show(reference)}: delete works on a registry; of a layout `untag` and `gc` take images away"
+        )
+    if not _says_which(reference.removeprefix("docker://")):
+        raise UsageError(f"{show(reference)}: say which image to delete, such as {show(reference)}:v1")
+
+    def lost(digest: object, tags: Sequence[str]) -> None:
+        session.warn(f"{found.registry}/{found.repository}: with {digest} go its tags {', '.join(tags)}")
+
+    with _written(session, found) as places, session.progress("deleting"):
+        deleted = delete_it(places[0], found.digest or found.tag or "", abort=places.http.close, lost=lost)
+    if json:
+        output.document(
+            {
+                "reference": reference,
+                "digest": str(deleted.digest),
+                "manifest": deleted.manifest,
+                "tags": list(deleted.tags),
+            }
+        )
+    elif deleted.manifest:
+        session.note(f"deleted {deleted.digest}")
+    else:
+        session.note(f"deleted the tag {found.tag} of {deleted.digest}")
+
+
+# referrers
+
+
+def referrers(
+    context: typer.Context,
+    reference: options.Reference,
+    artifact_type: Annotated[
+        str | None,
+        typer.Option("--artifact-type", metavar="TYPE", help="Only those of this type.", show_default=False),
+    ] = None,
+    platform: Annotated[
+        str | None,
+        typer.Option(
+            "--platform",
+            metavar="OS/ARCH[/VARIANT]",
+            help="Of this image of an index; default: of what REF names.",
+            show_default=False,
+        ),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """List what refers to an image: signatures, SBOMs, attestations.
+
+    Those are manifests with the image as their subject, attached by `attach` or by other tools; a registry is asked by
+    its referrers API, or else by the tag that stands for it. Layouts and archives have them among their entries.
+
+    \b
+    Example:
+      ocikit referrers docker://localhost:5000/app:v1
+      ocikit referrers ./images:v2 --artifact-type application/spdx+json --json
+    """
+    session = Session.of(context)
+    if artifact_type is not None and not media_types.is_media_type(artifact_type):
+        raise UsageError(f"--artifact-type {show(artifact_type)!r}: not a media type")
+    with sources.open_source(session, reference) as source:
+        subject = source.resolve(options.parse_platform(platform))
+        found = [
+            (entry, kind)
+            for entry in _referrers(source, subject, artifact_type)
+            if artifact_type in (None, kind := _kind(source, entry))
+        ]
+    if json:
+        output.document(
+            {
+                "reference": reference,
+                "subject": str(subject.digest),
+                "referrers": [
+                    {
+                        "digest": str(entry.digest),
+                        "mediaType": entry.media_type,
+                        "artifactType": kind,
+                        "size": entry.size,
+                        "annotations": dict(entry.annotations),
+                    }
+                    for entry, kind in found
+                ],
+            }
+        )
+    elif found:
+        rows = [
+            [str(entry.digest), kind or "-", output.size(entry.size), output.when(entry.annotations.get(CREATED))]
+            for entry, kind in found
+        ]
+        output.table(["DIGEST", "TYPE", "SIZE", "CREATED"], rows, right=[2])
+    else:
+        session.note(f"nothing refers to {subject.digest}")
+
+
+def _referrers(source: ImageSource, subject: Descriptor, artifact_type: str | None) -> Iterator[Descriptor]:
+    repository = getattr(source, "repository", None)
+    if repository is None or artifact_type is None:
+        return source.referrers(subject)
+    found: Iterator[Descriptor] = repository.referrers(subject.digest, artifact_type=artifact_type)
+    return found  # filtered by the registry, where it can
+
+
+def _kind(source: ImageSource, entry: Descriptor) -> str | None:
+    """What an entry says that it is, or else its manifest."""
+    if entry.artifact_type is not None:
+        return entry.artifact_type
+    from oci.errors import OciError
+    from oci.layout.documents import read_document
+    from oci.spec.manifest import Manifest
+
+    try:
+        model = read_document(source, entry).model
+    except OciError:
+        return None
+    return model.artifact_type or (model.config.media_type if isinstance(model, Manifest) else None)

@@ -1,0 +1,130 @@
+"""What is done to images that are in a registry: one more tag, a tag less, no image (distribution-spec v1.1.1).
+
+spec.md#content-management: a tag can be deleted by itself, but few registries do that; deleting by digest takes the
+manifest away with all its tags. A manifest that had a `subject` goes from the list of referrers too, where clients keep
+that list (spec.md#deleting-manifests). Blobs stay; the registry collects them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from oci.errors import InvalidDocument, NotFound, RegistryRefused
+from oci.registry import referrers_tag
+from oci.registry.put_manifest import put_manifest
+from oci.registry.referrers import has_api
+from oci.spec.digest import Digest
+from oci.spec.document import parse_document
+from oci.spec.record import Record
+
+if TYPE_CHECKING:
+    from oci.registry.repository import Repository
+
+__all__ = ["Deleted", "delete", "delete_tag", "in_parallel", "retag", "tags_of"]
+
+JOBS = 8  # questions at once: each takes one way to the registry and back, and no more
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+
+class Deleted(Record):
+    """What went: a tag alone (`digest` is what it stood for), or a manifest with all of its tags."""
+
+    digest: Digest
+    tags: tuple[str, ...]
+    manifest: bool
+
+
+def retag(repository: Repository, reference: str | Digest, tag: str) -> Digest:
+    """Put a tag on what another tag or a digest stands for; no blob moves. Gives the manifest's digest."""
+    found = repository.manifest(reference)
+    put_manifest(repository, found.raw, found.media_type, tag)
+    return found.digest
+
+
+def delete_tag(repository: Repository, tag: str) -> Deleted:
+    """Delete a tag and nothing else. Raises RefNotFound, RegistryRefused where the registry can't."""
+    digest = repository.manifest(tag).digest
+    repository.delete_manifest(tag)
+    return Deleted(digest=digest, tags=(tag,), manifest=False)
+
+
+def delete(
+    repository: Repository,
+    reference: str | Digest,
+    *,
+    abort: Callable[[], object],
+    lost: Callable[[Digest, Sequence[str]], object] | None = None,
+) -> Deleted:
+    """Delete a tag, or where the registry can't do that and for a digest, the manifest with all its tags.
+
+    `lost` is told before a manifest goes which tags go with it, apart from the one that was named. `abort` ends all
+    connections, see `in_parallel`. Raises RefNotFound, RegistryRefused.
+    """
+    if not isinstance(reference, Digest):
+        try:
+            return delete_tag(repository, reference)
+        except RegistryRefused as error:
+            if error.status not in _NO_TAGS:
+                raise
+    found = repository.manifest(reference)
+    digest = reference if isinstance(reference, Digest) else found.digest
+    tags = tags_of(repository, digest, abort=abort)
+    others = tuple(tag for tag in tags if tag != reference)
+    if lost is not None and others:
+        lost(digest, others)
+    subject = _subject(found.raw, found.media_type)
+    repository.delete_manifest(digest)
+    if subject is not None and not has_api(repository, subject):
+        referrers_tag.remove(repository, subject, digest)
+    return Deleted(digest=digest, tags=tags, manifest=True)
+
+
+# What registries say that can't delete a tag by itself: distribution 2.8 takes it for a wrong digest (400), 3 for
+# unsupported (405), others have no such address.
+_NO_TAGS = (400, 404, 405, 501)
+
+
+def _subject(raw: bytes, media_type: str) -> Digest | None:
+    try:
+        subject = parse_document(raw, media_type).model.subject
+    except InvalidDocument:  # deleting needs no understanding
+        return None
+    return None if subject is None else subject.digest
+
+
+def tags_of(repository: Repository, digest: Digest, *, abort: Callable[[], object]) -> tuple[str, ...]:
+    """Which tags of the repository stand for this digest: every tag is asked, in the order in which they are listed."""
+    try:
+        tags = tuple(repository.tags())
+    except NotFound:  # some lists are gone with the last tag
+        return ()
+    answers = in_parallel(lambda tag: _stands_for(repository, tag), tags, abort=abort)
+    return tuple(tag for tag, found in answers if found == digest)
+
+
+def _stands_for(repository: Repository, tag: str) -> Digest | None:
+    try:
+        found = repository.head_manifest(tag)
+    except (InvalidDocument, NotFound):
+        return None
+    return None if found is None else found.digest
+
+
+def in_parallel(
+    ask: Callable[[_T], _R], things: Iterable[_T], *, abort: Callable[[], object]
+) -> Iterator[tuple[_T, _R]]:
+    """Give each thing with what `ask` says of it, in their order; an interrupt calls `abort` to end all waiting."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    things = list(things)
+    with ThreadPoolExecutor(JOBS) as pool:
+        try:
+            yield from zip(things, pool.map(ask, things), strict=True)
+        except BaseException as error:
+            if not isinstance(error, Exception):
+                abort()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
