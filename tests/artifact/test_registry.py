@@ -1,4 +1,4 @@
-"""Artifacts, referrers and lists of copies against a real registry (docker-registry, which has no referrers API)."""
+"""Artifacts, referrers and lists of copies against docker-registry, which has no referrers API, and ours, which has."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from oci.artifact.files import File
 from oci.artifact.pack import push
 from oci.artifact.pull import pull
 from oci.registry.settings import Settings
+from oci.serving.server import Server
 from oci.spec import Descriptor
 from oci.spec.reference import parse_name
 from oci.transports.copy import copy
@@ -29,6 +30,15 @@ from tests.support.registries import DockerRegistry, docker_registry
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerRegistry]:
     with docker_registry(tmp_path_factory.mktemp("registry")) as running:
         yield running
+
+
+@pytest.fixture(scope="module", params=["docker-registry", "ocikit serve"])
+def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if request.param == "docker-registry":
+        yield request.getfixturevalue("registry").host
+        return
+    with Server(tmp_path_factory.mktemp("serve") / "layout") as server:
+        yield server.host
 
 
 @pytest.fixture
@@ -61,12 +71,9 @@ def referrers(reference: str, subject: Descriptor) -> dict[str, str | None]:
         return {str(one.digest): one.artifact_type for one in source.referrers(subject)}
 
 
-def test_an_artifact_goes_to_a_registry_and_comes_back(registry: DockerRegistry, place: Path) -> None:
-    name = f"docker://{registry.host}/artifacts/one:v1"
+def test_an_artifact_goes_to_a_registry_and_comes_back(host: str, place: Path) -> None:
+    name = f"docker://{host}/artifacts/one:v1"
     made = pushed(name, "hi.txt:text/plain", "docs")
-    mark = registry.mark()
-    assert pushed(name, "hi.txt:text/plain", "docs") == made
-    assert registry.count("POST", since=mark) == 0  # what is there isn't sent again
     with open_source(name, others=client().source) as source:
         assert source.resolve() == made
         pull(source, made, "out")
@@ -74,8 +81,16 @@ def test_an_artifact_goes_to_a_registry_and_comes_back(registry: DockerRegistry,
     assert (place / "out/hi.txt").read_text() == "hi\n"
 
 
-def test_what_is_attached_is_found_by_the_referrers_tag(registry: DockerRegistry, place: Path) -> None:
-    name = f"docker://{registry.host}/artifacts/two:v1"
+def test_what_is_there_is_not_sent_again(registry: DockerRegistry, place: Path) -> None:
+    name = f"docker://{registry.host}/artifacts/again:v1"
+    made = pushed(name, "hi.txt:text/plain", "docs")
+    mark = registry.mark()
+    assert pushed(name, "hi.txt:text/plain", "docs") == made
+    assert registry.count("POST", since=mark) == 0
+
+
+def test_what_is_attached_is_found_by_the_api_or_by_the_referrers_tag(host: str, place: Path) -> None:
+    name = f"docker://{host}/artifacts/two:v1"
     subject = pushed(name, "hi.txt")
     first = attached(name, subject, "hi.txt", "application/spdx+json")
     second = attached(name, subject, "docs", "application/vnd.signature")
@@ -87,12 +102,12 @@ def test_what_is_attached_is_found_by_the_referrers_tag(registry: DockerRegistry
         assert source.resolve() == subject  # no tag moved
 
 
-def test_referrers_are_copied_from_registry_to_layout_and_back(registry: DockerRegistry, place: Path) -> None:
-    name = f"docker://{registry.host}/artifacts/three:v1"
+def test_referrers_are_copied_from_registry_to_layout_and_back(host: str, place: Path) -> None:
+    name = f"docker://{host}/artifacts/three:v1"
     subject = pushed(name, "hi.txt")
     sbom = attached(name, subject, "docs")
     signature = attached(name, sbom, "hi.txt", "c/d")
-    back = f"docker://{registry.host}/artifacts/four:v2"
+    back = f"docker://{host}/artifacts/four:v2"
     for here, there in ((name, "oci:layout:v1"), ("oci:layout:v1", back)):
         with (
             open_source(here, others=client().source) as source,
