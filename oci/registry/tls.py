@@ -3,7 +3,7 @@
 Trusted are the system's authorities (or `ca_file` and `ca_path` in their place, as SSL_CERT_FILE and SSL_CERT_DIR say),
 and for one host those in its folder of certs.d. By containers-certs.d(5) and Docker's rule, the folder is named
 HOST[:PORT]; `*.crt` in it are authorities, `NAME.cert` with `NAME.key` is our certificate for that host. Of several
-places, the first that has a folder for the host counts. Of several client certificates there, the first by name is used.
+places, the first with a folder for the host counts. Of several client certificates there, the first by name is used.
 """
 
 from __future__ import annotations
