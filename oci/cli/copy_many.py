@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -17,8 +17,10 @@ from oci.spec.reference import Reference, RegistryRef, StoreRef
 if TYPE_CHECKING:
     from oci.spec.platform import Platform
     from oci.transports.base import ImageDestination
+    from oci.transports.copy_list import Pair, Sync
     from oci.transports.copy_many import Outcome
     from oci.transports.places import OpenPlaces
+    from oci.transports.registries import Opener
 
 _STDIN = "-"
 
@@ -38,7 +40,7 @@ def copy_list(
 
     tasks = read_list(_read(path), path, toml=path.endswith(".toml"))
     outcomes = []
-    with _places(session) as places:
+    with _places(session, tasks) as places:
         for outcome in copy_many(
             tasks,
             places,
@@ -68,19 +70,30 @@ def copy_list(
 
 
 @contextmanager
-def _places(session: Session) -> Iterator[OpenPlaces]:
-    from oci.cli.registries import opener
+def _places(session: Session, tasks: Sequence[Pair | Sync]) -> Iterator[OpenPlaces]:
+    """How the list's references are reached; who names no registry pays for none."""
+    from oci.transports.copy_list import registries_of
     from oci.transports.places import OpenPlaces
 
-    with opener(session, None, "src").sharing() as origins, opener(session, None, "dest").sharing() as targets:
+    sources_at, destinations_at = registries_of(tasks)
+    with ExitStack() as stack:
+        origins = stack.enter_context(_opener(session, sources_at, "src")) if sources_at else None
+        targets = stack.enter_context(_opener(session, destinations_at, "dest")) if destinations_at else None
 
         def writing(reference: Reference) -> AbstractContextManager[ImageDestination]:
-            if isinstance(reference, RegistryRef):
+            if targets is not None and isinstance(reference, RegistryRef):
                 return targets.destination(reference)
             assert not isinstance(reference, StoreRef)
             return sources.open_for_writing(session, reference)
 
         yield OpenPlaces(sources=origins, destinations=targets, writing=writing, warn=session.warn)
+
+
+def _opener(session: Session, registries: frozenset[str], side: str) -> AbstractContextManager[Opener]:
+    """An opener with shared connections; `--creds` and its like speak for one registry only."""
+    from oci.cli.registries import opener
+
+    return opener(session, next(iter(registries)) if len(registries) == 1 else None, side).sharing()
 
 
 def _read(path: str) -> bytes:

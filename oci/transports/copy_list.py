@@ -16,7 +16,7 @@ Everything is checked before anything is copied; an error names the file and the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from oci.errors import ConfigurationError, InvalidPlatform, InvalidReference, show
 from oci.spec.platform import Platform
@@ -31,7 +31,7 @@ from oci.spec.reference import (
     parse_reference,
 )
 
-__all__ = ["Pair", "Sync", "read_list"]
+__all__ = ["Pair", "Sync", "read_list", "registries_of"]
 
 MAX_LIST = 16 << 20  # bytes of such a file: some 100,000 lines
 
@@ -76,6 +76,15 @@ def read_list(raw: bytes, name: str, *, toml: bool) -> tuple[Pair | Sync, ...]:
     if not found:
         raise ConfigurationError(name, "holds nothing to copy")
     return found
+
+
+def registries_of(tasks: Sequence[Pair | Sync]) -> tuple[frozenset[str], frozenset[str]]:
+    """Give the registries that a list reads from, and those that it writes to."""
+    targets = (task.destination if isinstance(task, Pair) else task.target("v1") for task in tasks)
+    return (
+        frozenset(task.source.registry for task in tasks if isinstance(task.source, RegistryRef)),
+        frozenset(target.registry for target in targets if isinstance(target, RegistryRef)),
+    )
 
 
 # Lines

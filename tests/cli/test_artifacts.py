@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.commands import Run, digests_of, files_of, fits
 from tests.support.images import digest
+from tests.support.registries import DockerRegistry, docker_registry
 
 
 @pytest.fixture(autouse=True)
@@ -226,3 +228,54 @@ def test_a_list_that_is_wrong_copies_nothing(run: Run, images: Path, here: Path)
     assert result.status == 1
     assert result.error == "error: list:2: expected SRC DST, got 1 word"
     assert not (here / "mirror").exists()
+
+
+# Through a registry
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DockerRegistry]:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
+    (tmp_path / "registries.conf").write_text("")
+    monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(tmp_path / "registries.conf"))
+    with docker_registry(tmp_path, htpasswd={"alice": "secret"}) as running:
+        yield running
+
+
+def test_all_of_it_through_a_registry(
+    ocikit: Run, run: Run, registry: DockerRegistry, images: Path, here: Path
+) -> None:
+    who = ("--creds", "alice:secret")
+    name = f"docker://{registry.host}/reports:v1"
+    assert run("artifact", "push", name, "report.json").status == 1  # it wants to know who
+    made = ocikit("artifact", "push", name, "report.json", "docs", *who)
+    assert made.out.startswith(f"docker://{registry.host}/reports@sha256:")
+    ocikit("artifact", "pull", made.out.strip(), "-o", "out", *who)
+    assert files_of(here / "out") == {"docs/index.html": b"<p>", "report.json": b'{"ok":true}'}
+    assert ocikit("artifact", "inspect", name, "--json", *who).json["files"][1]["title"] == "docs"
+
+    app = f"docker://{registry.host}/app:v1"
+    ocikit("copy", "./images:multi", app, "--all", *who)
+    sbom = ocikit("attach", app, "report.json", "--type", "application/spdx+json", "--json", *who).json
+    ocikit("attach", app, "docs", "--type", "a/b", "--platform", "linux/arm64", *who)
+    assert sbom["subject"] == digests_of(images)["multi"]
+    ocikit("copy", app, "./mirror:v1", "--all", "--with-referrers", "--src-creds", "alice:secret")
+    entries = json.loads((here / "mirror/index.json").read_text())["manifests"]
+    assert {entry.get("artifactType") for entry in entries} == {"application/spdx+json", "a/b", None}
+    ocikit("verify", "mirror")
+
+
+def test_a_list_through_a_registry(ocikit: Run, run: Run, registry: DockerRegistry, images: Path, here: Path) -> None:
+    target = f"docker://{registry.host}/mirror"
+    (here / "up.toml").write_text(f'[[sync]]\nsource = "oci:images"\ndestination = "{target}"\n')
+    (here / "list").write_text(f"{target}:v1 ./down:v1\n{target}:none ./down:none\n")
+    made = ocikit("copy", "--from-file", "up.toml", "--dest-creds", "alice:secret", "--json").json
+    fits("copy-many", made)
+    assert made["copied"] == 2
+    made = ocikit("copy", "--from-file", "up.toml", "--dest-creds", "alice:secret", "--json").json
+    assert made["same"] == 2
+    result = run("copy", "--from-file", "list", "--creds", "alice:secret", "--json")
+    assert (result.status, result.json["copied"], result.json["failed"]) == (1, 1, 1), result.err
+    assert digests_of(here / "down") == {"v1": digests_of(images)["v1"]}
+    assert "secret" not in result.err
