@@ -16,7 +16,7 @@ help:  ## this list
 	@.ci/venv $(PYTHON)
 	@touch $@
 
-demo: .venv/installed  ## the main job on real input: a base from Debian packages, an image from it, verify, unpack
+demo: .venv/installed  ## the main job on real input: a base from Debian packages, an image from it, verify, unpack, push, pull
 	@.ci/system-packages demo
 	@$(BIN)/python demo/demo.py
 

@@ -1,4 +1,4 @@
-"""`make demo`: the main job on real input: build an image, look at it, verify it, unpack it, compare.
+"""`make demo`: the main job on real input: build an image, look at it, verify it, unpack it, push it, pull it, compare.
 
 The base is a minimal Debian made from Debian's packages (mmdebstrap, when root), or a busybox; it is kept in .cache, so
 that the second run takes seconds. Everything else happens in a temporary folder and goes at the end. Each step prints
@@ -7,13 +7,17 @@ the command that a person would type, and what it answers.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -206,6 +210,9 @@ def show_it(demo: Demo, base: Path, what: str) -> None:
     else:
         print("    (skopeo is not installed here; it would read the archive)")
 
+    with registry(demo) as host:
+        push_and_pull(demo, host)
+
     demo.say("And when a single byte is wrong, verify says so, with exit status 1.")
     blob = max((demo.folder / "images" / "blobs" / "sha256").iterdir(), key=lambda path: path.stat().st_size)
     blob.chmod(0o644)
@@ -215,6 +222,57 @@ def show_it(demo: Demo, base: Path, what: str) -> None:
         file.seek(-1, os.SEEK_CUR)
         file.write(bytes([byte[0] ^ 1]))
     demo.run("ocikit verify ./images", expect=1)
+
+
+@contextlib.contextmanager
+def registry(demo: Demo) -> Iterator[str]:
+    """A registry on loopback: Debian's docker-registry where it is installed, else our own; gives HOST:PORT."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        host = f"127.0.0.1:{probe.getsockname()[1]}"
+    storage = demo.folder / "registry"
+    if shutil.which("docker-registry"):
+        settings = demo.folder / "registry.yml"
+        settings.write_text(
+            f"version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n"
+            f"storage: {{filesystem: {{rootdirectory: {storage}}}}}\nhttp: {{addr: '{host}'}}\n"
+        )
+        what, command = "Debian's docker-registry", ["docker-registry", "serve", str(settings)]
+    else:
+        what, command = "ocikit's own", [str(OCIKIT), "serve", str(storage), "--listen", host]
+    demo.say(f"A real registry on this machine, {what} at {host}: push to it, pull from it.")
+    with (demo.folder / "registry.log").open("wb") as log:
+        server = subprocess.Popen(
+            command, cwd=demo.folder, env=demo.environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
+    try:
+        for _ in range(200):
+            try:
+                urllib.request.urlopen(f"http://{host}/v2/", timeout=5).close()
+                break
+            except OSError:
+                time.sleep(0.05)
+        else:
+            raise DemoError(f"the registry did not start: {(demo.folder / 'registry.log').read_text()[-500:]}")
+        yield host
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def push_and_pull(demo: Demo, host: str) -> None:
+    image = f"docker://{host}/demo/hello"
+    demo.run(f"ocikit copy ./images:hello {image}:1")
+    demo.run(f"ocikit tags {image}")
+    demo.run(f"ocikit verify {image}:1")
+    demo.run(f"ocikit copy {image}:1 ./pulled:hello")
+    pushed, pulled = digest(demo, f"{image}:1"), digest(demo, "./pulled:hello")
+    if not digest(demo, "./images:hello") == pushed == pulled:
+        raise DemoError(f"the digest changed on its way: {pushed}, {pulled}")
+    print(f"    the same everywhere: {pushed}")
+    demo.say("Straight from the registry into a directory: no blob is kept, each is checked.")
+    demo.run(f"ocikit unpack {image}:1 from-registry")
+    demo.run("diff -r --no-dereference --exclude=dev rootfs from-registry")
 
 
 def digest(demo: Demo, reference: str) -> str:
