@@ -81,7 +81,7 @@ class Incoming:
 
     def __init__(self, wire: Wire, length: int | None, *, ask: Callable[[], object] | None, pace: Pace) -> None:
         self._wire, self._length, self._ask, self._pace = wire, length, ask, pace
-        self._left = length if length is not None else 0  # of the body, or of the present chunk
+        self.left = length if length is not None else 0  # of the body, or of the present chunk
         self._between = length is None  # before the size line of a chunk
         self.ended = length == 0
 
@@ -105,7 +105,7 @@ class Incoming:
             if self._between and not self._next_chunk():
                 self.ended = True
                 return b""
-            data = self._wire.some(min(size, self._left))
+            data = self._wire.some(min(size, self.left))
             self._pace.moved(len(data))
         except TimeoutError:
             raise Refusal(408, "BLOB_UPLOAD_INVALID", "the body came too slowly", close=True) from None
@@ -113,8 +113,8 @@ class Incoming:
             data = b""
         if not data:
             raise Refusal(400, "SIZE_INVALID", "the connection was cut off before the body's end", close=True)
-        self._left -= len(data)
-        if self._left == 0:
+        self.left -= len(data)
+        if self.left == 0:
             if self._length is not None:
                 self.ended = True
             elif self._wire.line(3) != b"\r\n":
@@ -130,8 +130,8 @@ class Incoming:
         match = re.fullmatch(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n", line)
         if match is None:
             raise self._bad_chunk()
-        self._left, self._between = int(match[1], 16), False
-        if self._left > 0:
+        self.left, self._between = int(match[1], 16), False
+        if self.left > 0:
             return True
         taken = 0
         while (line := self._wire.line(MAX_TRAILERS)) != b"\r\n":

@@ -43,6 +43,7 @@ THREADS = 32  # requests at a time: five pushes with six connections each
 IDLE_CONNECTIONS = 256  # kept alive between requests
 HEAD_TIME = 10.0  # seconds for a whole head: slow loris sends a byte now and then
 KEEP_ALIVE = 60  # seconds without a request
+LINGER = 2.0  # seconds in which the rest of an unwanted body is thrown away
 STOP_TIME = 0.5  # seconds for requests that are under way when the server stops
 
 Log = Callable[[str], object]
@@ -397,7 +398,8 @@ class _Gateway(Gateway):
         peer = str(connection.remote_addr)
         asked = Request(method, path, request.qs.decode("latin-1"), headers, body, peer=peer)
         answer, close = web.app.handle(asked)
-        close = close or not self._drained(body)
+        # Said before the rest of the body is read: a client that waits for the answer may not send it.
+        close = close or (not body.ended and not body.asked) or body.left > MAX_DRAIN
         size = 0
         try:
             size = self._send(answer, close=close)
@@ -405,16 +407,25 @@ class _Gateway(Gateway):
             if isinstance(answer.body, FilePart):
                 answer.body.close()
             self._log(method, path, headers, answer.status, size, started)
+        if not body.ended and body.asked and not self._drained(body, close=close):
+            request.close_connection = True
 
-    def _drained(self, body: Incoming) -> bool:
-        """Read what is left of a body, if that isn't much; say whether the connection can be used on."""
-        if body.ended:
-            return True
-        if not body.asked:
-            return False
-        left = MAX_DRAIN
+    def _drained(self, body: Incoming, *, close: bool) -> bool:
+        """Read what is left of a body that nobody wanted; say whether it ended, so that the connection can be used on.
+
+        Where it can't be, what comes is thrown away for a moment: to close a socket with unread bytes resets the
+        connection, and the client may never see the answer.
+        """
+        connection, clock = self.req.conn, self.req.server.clock
+        connection.socket.settimeout(LINGER)
+        until, left = clock() + LINGER, MAX_DRAIN
         try:
-            while left > 0 and (data := body.read(min(left, 1 << 16))):
+            if close:
+                connection.socket.shutdown(socket.SHUT_WR)
+                while clock() < until and connection.rfile.some(1 << 16):
+                    pass
+                return False
+            while clock() < until and left > 0 and (data := body.read(min(left, 1 << 16))):
                 left -= len(data)
         except (Refusal, OSError):
             return False
