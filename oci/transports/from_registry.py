@@ -145,6 +145,10 @@ class RegistrySource(VerifyingReader):
             places += foreign_places(descriptor.urls, self._settings, self._connected.http)
         return places
 
+    def knows(self, digest: Digest) -> bool:
+        """Say whether its documents name this blob, or it was found there; nothing is asked."""
+        return self._known.size(digest) is not None
+
     def size(self, digest: Digest) -> int | None:
         """Give the length that is known or presumed; the registry is asked where neither is."""
         known = self._known.size(digest)

@@ -94,7 +94,7 @@ class RegistryDestination:
         if not isinstance(source, RegistrySource) or source.repository.host != self.repository.host:
             return False
         origin = source.repository.name
-        if origin == self.repository.name or origin in self._no_mounts or not source.has(digest):
+        if origin == self.repository.name or origin in self._no_mounts or not source.knows(digest):
             return False
         started = mount(self.repository, digest, origin)
         if started is None:
