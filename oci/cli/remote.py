@@ -6,7 +6,6 @@ only. Writing goes where the name says.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -91,11 +90,10 @@ def parse_repository(text: str) -> tuple[str, str | None]:
 
 
 def names_host(name: str) -> bool:
-    """Whether a name without docker:// is a host alone: example.org, localhost, or with a port of digits."""
+    """Whether a name without docker:// is a host alone: example.org, localhost, registry:5000; redis:7 is an image."""
     host, _, port = name.partition(":")
-    if name.startswith("["):
-        return is_host(name)
-    return is_host(name) and ("." in host or host == "localhost" or port.isdigit())
+    plain = "." in host or host == "localhost" or name.startswith("[")
+    return is_host(name) and (plain or (port.isdigit() and len(port) > 3))
 
 
 def _says_which(name: str) -> bool:
@@ -114,7 +112,7 @@ def rows_of(session: Session, text: str) -> list[Row]:
     from oci.transports.registry_rows import tag_rows
 
     name = text.removeprefix("docker://").removesuffix("/")
-    if names_host(name) and not re.fullmatch(r"[^.]+:\d{1,3}", name):  # redis:7 is an image, registry:5000 a host
+    if names_host(name):
         raise UsageError(f"{show(text)} names a registry; `ocikit tags {show(name)}` lists its repositories")
     reference = sources.parse(f"docker://{name}")
     assert isinstance(reference, RegistryRef)
