@@ -24,7 +24,7 @@ from cheroot.workers.threadpool import ThreadPool
 from oci.errors import ConfigurationError, LayoutError, show
 from oci.layout.layout import Layout
 from oci.serving.app import App
-from oci.serving.exchange import Answer, FilePart, Refusal, Request
+from oci.serving.exchange import Answer, FilePart, Refusal, Request, error_body
 from oci.serving.incoming import MAX_HEADERS, STALL, Incoming, Pace, length_of, parse_header
 from oci.serving.naming import own_repository
 from oci.serving.store import Store
@@ -245,7 +245,16 @@ class _Headers(HeaderReader):
 
 
 class _Head(HTTPRequest):
+    """A request whose head is read as `incoming` wants it; what breaks HTTP is told as the spec has it."""
+
     header_reader = _Headers()
+
+    def simple_response(self, status: object, msg: str = "") -> None:
+        self.close_connection = True
+        body = error_body("UNSUPPORTED", msg or str(status))
+        head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        with suppress(OSError):
+            self.conn.wfile.write(f"{head}Connection: close\r\n\r\n".encode("latin-1", "replace") + body)
 
 
 class _Connection(HTTPConnection):
