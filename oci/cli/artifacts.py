@@ -226,7 +226,7 @@ def inspect(
             ("Digest", str(found.digest)),
             ("Artifact type", artifact.type),
             ("Subject", None if artifact.subject is None else str(artifact.subject.digest)),
-            *((f"  {key}", value) for key, value in artifact.annotations.items()),
+            *((f"  {output.printable(key)}", value) for key, value in artifact.annotations.items()),
         ]
     )
     if artifact.contents:

@@ -99,6 +99,7 @@ def test_a_hostile_title_is_one_line_on_stderr(run: Run, ocikit: Run, here: Path
     old = digests_of(here / "store")["v1"]
     manifest = json.loads((here / "store/blobs" / old.replace(":", "/")).read_text())
     manifest["layers"][0]["annotations"]["org.opencontainers.image.title"] = "../../evil\x1b[2J"
+    manifest["annotations"] = {"key\x1b[2J": "value\x1b[2J"}
     raw = json.dumps(manifest).encode()
     (here / "store/blobs" / digest(raw).replace(":", "/")).write_bytes(raw)
     index = json.loads((here / "store/index.json").read_text())
