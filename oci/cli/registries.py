@@ -32,7 +32,6 @@ __all__ = ["CopyCommand", "LayersCommand", "RegistryCommand", "opener", "setting
 SYSTEM_CERT_DIRS = ("/etc/containers/certs.d", "/etc/docker/certs.d")
 SYSTEM_CONF = "/etc/containers/registries.conf"
 
-_HUB = ("docker.io", "registry-1.docker.io", "index.docker.io")  # one registry under three names
 _TRUE = ("1", "t", "T", "TRUE", "true", "True")  # as Go's flags have it, and so skopeo
 _FALSE = ("0", "f", "F", "FALSE", "false", "False")
 _BARE = frozenset(("--tls-verify", "--src-tls-verify", "--dest-tls-verify"))  # these alone mean true
@@ -224,14 +223,16 @@ def _tls(session: Session, side: str, verify: bool) -> TlsSettings:
     )
 
 
-def credential_files(session: Session, side: str = "") -> CredentialSource | None:
-    return None
+def _credentials(session: Session, registry: str | None, side: str) -> CredentialSource:
+    from oci.registry.credential_files import places_to_read
+    from oci.registry.credential_helpers import Helpers
+    from oci.registry.credentials import CredentialFiles, Fixed
 
-
-def _credentials(session: Session, registry: str | None, side: str) -> CredentialSource | None:
     option, words = _said(session, side, "creds")
     if words is None:
-        return credential_files(session, side)
+        _, authfile = _said(session, side, "authfile")
+        places = places_to_read(session.environ, uid=os.getuid(), authfile=authfile)
+        return CredentialFiles(places, Helpers(environ=session.environ), warn=session.warn)
     if registry is None:
         raise UsageError(f"{option} is for one registry, and here may be several; use --authfile, or `ocikit login`")
     before = session.settings.setdefault(option, registry)
@@ -240,7 +241,7 @@ def _credentials(session: Session, registry: str | None, side: str) -> Credentia
             f"{option} is for one registry, and here are two ({before} and {registry}); "
             "use --authfile, or `ocikit login`"
         )
-    return Given(registry, _user_and_password(option, words))
+    return Fixed(registry, _user_and_password(option, words))
 
 
 def _user_and_password(option: str, words: str) -> Credentials:
@@ -256,20 +257,6 @@ def _user_and_password(option: str, words: str) -> Credentials:
 
         password = getpass.getpass(f"Password of {show(user)}: ")
     return Credentials(username=user, password=password)
-
-
-class Given:
-    """Credentials for one registry, from the command line; nobody else gets them."""
-
-    def __init__(self, registry: str, credentials: Credentials) -> None:
-        self._hosts = _HUB if registry.lower() in _HUB else (registry.lower(),)
-        self._credentials = credentials
-
-    def __repr__(self) -> str:
-        return f"Given({self._hosts[0]}, …)"
-
-    def find(self, host: str, repository: str | None) -> Credentials | None:
-        return self._credentials if host.lower() in self._hosts else None
 
 
 def _proxies(session: Session) -> Proxies:
