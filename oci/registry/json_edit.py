@@ -68,11 +68,15 @@ def _edit(text: str, path: list[str], value: Mapping[str, Any] | None) -> str | 
                 inner = {outer: inner}
             if found is None:
                 return _inserted(text, start, members, depth, name, inner)
-            return text[: found.value] + _written(inner, _indent(text, start, members, depth)) + text[found.end :]
+            return (
+                text[: found.value] + _written(inner, _indent(text, start, members, depth), depth) + text[found.end :]
+            )
         if last:
             if value is None:
                 return _removed(text, start, members, found)
-            return text[: found.value] + _written(value, _indent(text, start, members, depth)) + text[found.end :]
+            return (
+                text[: found.value] + _written(value, _indent(text, start, members, depth), depth) + text[found.end :]
+            )
         start = found.value
     return None
 
@@ -96,30 +100,32 @@ def _members(text: str, start: int) -> list[_Member]:
 def _indent(text: str, start: int, members: list[_Member], depth: int) -> str | None:
     """What stands before each member of this object: a line break and blanks; None where all is on one line."""
     if members:
-        before = text[
-            text.rindex(",", start, members[-1].start) + 1 if len(members) > 1 else start + 1 : members[-1].start
-        ]
+        before = text[_behind_comma(text, start, members) : members[-1].start]
         return before if "\n" in before else None
-    return "\n" + "\t" * depth
+    return "\n" + "\t" * depth if "\n" in text or text.strip() == "{}" else None
 
 
-def _written(value: Any, indent: str | None) -> str:
+def _behind_comma(text: str, start: int, members: list[_Member]) -> int:
+    return _skip(text, members[-2].end) + 1 if len(members) > 1 else start + 1
+
+
+def _written(value: Any, indent: str | None, depth: int) -> str:
+    """Write a value as the text around it is written, `depth` objects deep."""
     if indent is None:
         return json.dumps(value, ensure_ascii=False)
     margin = indent.rpartition("\n")[2]
-    step = "\t" if not margin or "\t" in margin else "  "
-    lines = json.dumps(value, ensure_ascii=False, indent=step).split("\n")
+    lines = json.dumps(value, ensure_ascii=False, indent=margin[: len(margin) // depth] or "\t").split("\n")
     return f"\n{margin}".join(lines)
 
 
 def _inserted(text: str, start: int, members: list[_Member], depth: int, name: str, value: Any) -> str:
     indent = _indent(text, start, members, depth)
-    new = f"{json.dumps(name, ensure_ascii=False)}: {_written(value, indent)}"
+    new = f"{json.dumps(name, ensure_ascii=False)}: {_written(value, indent, depth)}"
     if members:
         end = members[-1].end
         return text[:end] + "," + (indent if indent is not None else " ") + new + text[end:]
     close = _skip(text, start + 1)
-    outside = "\n" + "\t" * (depth - 1)
+    outside = "" if indent is None else "\n" + "\t" * (depth - 1)
     return text[: start + 1] + (indent or "") + new + outside + text[close:]
 
 
