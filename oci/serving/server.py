@@ -128,12 +128,12 @@ class Server:
 
 def _started(web: _Web) -> None:
     """Let a server run in threads that don't outlive the program, however that ends: its workers are as this one is."""
-    listening, failed = threading.Event(), list[OSError]()
+    listening, failed = threading.Event(), list[Exception]()
 
     def run() -> None:
         try:
             web.prepare()
-        except OSError as error:
+        except (ConfigurationError, OSError) as error:
             failed.append(error)
         finally:
             listening.set()
@@ -143,17 +143,11 @@ def _started(web: _Web) -> None:
     threading.Thread(target=run, name="ocikit serve", daemon=True).start()
     listening.wait()
     if failed:
-        raise ConfigurationError(_place(*web.bind_addr), f"can't listen there: {_reason(failed[0])}") from None
+        raise failed[0]
 
 
 def _place(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-
-def _reason(error: OSError) -> str:
-    """What the system said; cheroot puts its errors into a sentence of its own."""
-    inner = error.__cause__ if isinstance(error.__cause__, OSError) else error
-    return inner.strerror or str(inner)
 
 
 def _tls_context(cert: str, key: str) -> ssl.SSLContext:
@@ -319,6 +313,16 @@ class _Web(HTTPServer):
         self.due: dict[_Connection, float] = {}
         self._active: set[_Connection] = set()
         self._mutex = threading.Lock()
+
+    @staticmethod
+    def bind_socket(socket_: socket.socket, bind_addr: tuple[str, int]) -> socket.socket:
+        """Bind; cheroot leaves a socket open that can't be bound, and words the reason so that it can't be told on."""
+        try:
+            socket_.bind(bind_addr)
+        except OSError as error:
+            socket_.close()
+            raise ConfigurationError(_place(*bind_addr[:2]), f"can't listen there: {error.strerror or error}") from None
+        return socket_
 
     def serving(self, connection: _Connection) -> _Serving:
         return _Serving(self, connection)

@@ -66,14 +66,14 @@ def listing(layout: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("target", HOSTILE)
-@pytest.mark.parametrize("method", ["GET", "PUT", "POST", "PATCH", "DELETE"])
 def test_a_name_that_is_none_is_refused_and_touches_nothing(
-    server: Server, caller: Caller, tmp_path: Path, method: str, target: str
+    server: Server, caller: Caller, tmp_path: Path, target: str
 ) -> None:
     before = listing(tmp_path / "layout")
-    reply = caller(method, target, b"{}")
-    assert 400 <= reply.status < 500
-    assert reply.headers["X-Evil"] is None
+    for method in ("GET", "PUT", "POST", "PATCH", "DELETE"):
+        reply = caller(method, target, b"{}")
+        assert 400 <= reply.status < 500
+        assert reply.headers["X-Evil"] is None
     assert listing(tmp_path / "layout") == before
     assert not (tmp_path / "etc").exists()
 
