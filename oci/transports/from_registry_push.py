@@ -9,7 +9,8 @@ killed leaves behind are whole blobs, which the next one finds, and sessions, wh
 from __future__ import annotations
 
 import threading
-from typing import Self
+from collections.abc import Callable
+from typing import Self, TypeVar
 
 from oci.errors import DestinationError, DigestMismatch
 from oci.layout.blobs import BlobWriter, Content
@@ -29,6 +30,8 @@ from oci.transports.spool import Spool
 
 __all__ = ["RegistryDestination"]
 
+T = TypeVar("T")
+
 PARALLEL = 6  # uploads at once: what skopeo takes, and hashing, sending and waiting for answers overlap
 
 
@@ -46,7 +49,8 @@ class RegistryDestination:
         self._there: set[Digest] = set()
         self._started: dict[Digest, Upload] = {}  # by mounts that were answered with an upload
         self._no_mounts: set[str] = set()  # repositories from which the registry did not mount
-        self._mutex = threading.Lock()
+        self._mutex, self._first = threading.Lock(), threading.Lock()
+        self._answered = False
         self._spool = Spool(self._put_missing, parallel=PARALLEL, folder=scratch)
 
     @classmethod
@@ -72,12 +76,22 @@ class RegistryDestination:
         if descriptor.digest in self._there:
             return True
         if is_document(descriptor):
-            there = self.repository.head_manifest(descriptor.digest) is not None
+            there = self._alone_first(lambda: self.repository.head_manifest(descriptor.digest)) is not None
         else:
-            there = self.repository.blob_size(descriptor.digest) == descriptor.size
+            there = self._alone_first(lambda: self.repository.blob_size(descriptor.digest)) == descriptor.size
         if there:
             self._is_there(descriptor.digest)
         return there
+
+    def _alone_first(self, ask: Callable[[], T]) -> T:
+        """Ask; the very first question goes alone, so that one answer 401 and one token do for all."""
+        if not self._answered:
+            with self._first:
+                if not self._answered:
+                    answer = ask()
+                    self._answered = True
+                    return answer
+        return ask()
 
     def _is_there(self, digest: Digest) -> None:
         with self._mutex:
@@ -96,7 +110,7 @@ class RegistryDestination:
         origin = source.repository.name
         if origin == self.repository.name or origin in self._no_mounts or not source.knows(digest):
             return False
-        started = mount(self.repository, digest, origin)
+        started = self._alone_first(lambda: mount(self.repository, digest, origin))
         if started is None:
             self._is_there(digest)
             return True
