@@ -89,6 +89,8 @@ TABLE: tuple[Command, ...] = (
         referrers="List what refers to an image: signatures, SBOMs, attestations.",
         delete="Delete an image from a registry, or a tag.",
     ),
+    *_rows("Registries", "logins", _ASKS, login="Log in to a registry, for ocikit, podman, skopeo and docker alike."),
+    *_rows("Registries", "logins", logout="Log out of a registry: forget the credentials for it."),
     *_rows("Registries", "serving", serve="Serve a layout as a registry, for development and CI."),
     Command(
         name="artifact",
@@ -113,7 +115,7 @@ COMMANDS = {command.name: command for command in TABLE}
 _LATER = """
     diff cat extract waste tree explore convert build repack squash flatten rebase index bundle
     create run start exec stop kill wait logs ps rm commit export cp mount umount volume pull push
-    rmi store login logout keygen sign verify-signature
+    rmi store keygen sign verify-signature
     attest verify-attestation lock
 """
 LATER = frozenset(_LATER.split())
