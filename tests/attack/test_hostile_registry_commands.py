@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import gzip
 import itertools
 import json
@@ -278,7 +279,7 @@ def test_an_authorization_is_for_the_registry_alone_from_the_command_too(
 def test_an_interrupt_ends_a_pull_that_hangs_at_once(
     place: str, number: signal.Signals, server: ScriptedServer, shelf: Shelf, env: dict[str, str], tmp_path: Path
 ) -> None:
-    server.on("GET", f"/v2/app/{place}/.*", Answer(200, {"Content-Type": OCI_MANIFEST}, b"x" * 300_000, stall_after=10))
+    server.on("GET", f"/v2/app/{place}/.*", lambda request: dataclasses.replace(shelf.answer(request), stall_after=10))
     shelf.serve(server)
     words = [sys.executable, "-m", "oci", "copy", f"docker://{server.host}/app:v1", "oci:new:v1"]
     process = subprocess.Popen(words, env=env, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

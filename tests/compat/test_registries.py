@@ -54,23 +54,24 @@ def repository() -> str:
     return f"team/app-{next(_numbers)}"
 
 
-def test_what_we_push_is_what_skopeo_reads(guarded: Place, images: Path, repository: str) -> None:
+def test_what_we_push_is_what_skopeo_reads(guarded: Place, images: Path, repository: str, tmp_path: Path) -> None:
     for tag, expected in digests_of(images).items():
         guarded.ocikit("copy", "--all-platforms", f"oci:{images}:{tag}", guarded.name(repository, tag))
         raw = guarded.skopeo("inspect", "--raw", guarded.name(repository, tag))
         assert "sha256:" + hashlib.sha256(raw.encode()).hexdigest() == expected
-    guarded.skopeo("copy", "--all", guarded.name(repository, "multi"), f"oci:{guarded.folder}/{repository}/back:multi")
-    back = json.loads((guarded.folder / repository / "back/index.json").read_text())["manifests"]
-    assert [entry["digest"] for entry in back] == [digests_of(images)["multi"]]
+    guarded.skopeo("copy", "--all", guarded.name(repository, "multi"), f"oci:{tmp_path}/back:multi")
+    assert digests_of(tmp_path / "back") == {"multi": digests_of(images)["multi"]}
 
 
 def test_what_skopeo_pushes_is_what_we_read(guarded: Place, images: Path, repository: str, tmp_path: Path) -> None:
-    for tag, expected in digests_of(images).items():
-        guarded.skopeo("copy", "--all", f"oci:{images}:{tag}", guarded.name(repository, tag))
+    guarded.skopeo("copy", f"oci:{images}:v1", guarded.name(repository, "v1"))
+    guarded.skopeo("copy", "--all", f"oci:{images}:multi", guarded.name(repository, "multi"))
+    guarded.skopeo("copy", "--format", "v2s2", f"oci:{images}:v1", guarded.name(repository, "docker"))
+    for tag in ("v1", "multi", "docker"):
         guarded.ocikit("copy", "--all-platforms", guarded.name(repository, tag), f"oci:{tmp_path}/back:{tag}")
-        assert digests_of(tmp_path / "back")[tag] == expected
-        report = json.loads(guarded.ocikit("verify", guarded.name(repository, tag), "--json"))
-        assert report["ok"] is True, report
+        raw = guarded.skopeo("inspect", "--raw", guarded.name(repository, tag))
+        assert digests_of(tmp_path / "back")[tag] == "sha256:" + hashlib.sha256(raw.encode()).hexdigest()
+    assert json.loads(guarded.ocikit("verify", f"oci:{tmp_path}/back", "--json"))["ok"] is True
 
 
 def test_inspect_and_tags_say_what_skopeo_says(guarded: Place, images: Path, repository: str) -> None:
@@ -124,6 +125,7 @@ def test_copy_between_repositories_moves_no_bytes_through_us(guarded: Place, ima
     asked = guarded.registry.mark()
     guarded.ocikit("copy", guarded.name(repository), guarded.name(f"{repository}-copy"))
     mounts = guarded.registry.asked("POST", "mount=sha256", since=asked)
+    mounts = [one for one in mounts if one.status != 401]  # anonymous first
     assert len(mounts) == 4
     assert {one.status for one in mounts if "from=" in one.target} == {201}
     assert guarded.registry.count("PUT", "/blobs/uploads/", since=asked) == 0

@@ -66,7 +66,7 @@ def far(registry: DockerRegistry, network: Cutter, tmp_path: Path) -> Place:
 
 @pytest.fixture
 def pushed(near: Place, image: Path) -> None:
-    near.skopeo("copy", f"oci:{image}:v1", near.name("app"))
+    near.ocikit("copy", f"oci:{image}:v1", near.name("app"))
 
 
 def until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
@@ -140,7 +140,7 @@ def test_a_killed_pull_leaves_a_sound_layout_and_a_repeat_fetches_what_is_missin
         kill(process)
     there = digested(blobs)
     assert digests_of(target) == {}
-    report = json.loads(near.run("verify", f"oci:{target}", "--json").stdout)
+    report = near.run("verify", f"oci:{target}", "--json").json
     assert [one for one in report["problems"] if one["severity"] == "error"] == []
     asked = near.registry.mark()
     near.ocikit("copy", near.name("app"), f"oci:{target}:v1")

@@ -6,8 +6,6 @@ import base64
 import json
 import os
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -115,18 +113,18 @@ def test_a_refresh_token_that_is_not_known_is_one_error_without_the_token(guarde
     entry = {"identitytoken": "wrong-and-secret"}
     Path(there.env["REGISTRY_AUTH_FILE"]).write_text(json.dumps({"auths": {there.host: entry}}))
     done = there.run("copy", f"oci:{image}:v1", there.name("app"), "--debug")
-    assert done.returncode == 1
-    assert "wrong-and-secret" not in done.stderr + done.stdout
+    assert done.status == 1
+    assert "wrong-and-secret" not in done.err + done.out
 
 
 def test_a_wrong_password_is_one_error_without_the_password(guarded: Guarded, image: Path) -> None:
     there, _ = guarded
     there.log_in(password="not-the-one")
     done = there.run("copy", f"oci:{image}:v1", there.name("app"), "--debug")
-    assert done.returncode == 1
+    assert done.status == 1
     secret = base64.b64encode(f"{USER}:not-the-one".encode()).decode()
-    assert "not-the-one" not in done.stderr + done.stdout
-    assert secret not in done.stderr + done.stdout
+    assert "not-the-one" not in done.err + done.out
+    assert secret not in done.err + done.out
 
 
 @pytest.mark.parametrize("mode", ["htpasswd", "token"])
@@ -149,9 +147,8 @@ def test_login_checks_before_it_stores_and_skopeo_reads_what_it_stored(mode: str
 
 
 def _login(there: Place, password: str) -> tuple[int, str]:
-    words = [sys.executable, "-m", "oci", "login", *there.options, "-u", USER, "--password-stdin", there.host]
-    done = subprocess.run(words, input=password, env=there.env, capture_output=True, text=True, check=False, timeout=60)
-    return done.returncode, done.stdout + done.stderr
+    done = there.run("login", "-u", USER, "--password-stdin", there.host, stdin=password)
+    return done.status, done.out + done.err
 
 
 def test_a_login_by_skopeo_is_ours_too(tmp_path: Path, image: Path) -> None:

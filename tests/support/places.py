@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -15,7 +17,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+from oci.cli.entry import main
+from tests.support.commands import Result
 from tests.support.peers import ROOT, need
 from tests.support.registries import DockerRegistry, docker_registry
 from tests.support.tls import Authority
@@ -60,30 +65,37 @@ class Place:
         path.write_text(json.dumps({"auths": {self.host: {"auth": auth}}}))
         path.chmod(0o600)
 
-    def run(self, command: str, *arguments: object, env: Mapping[str, str] = {}) -> subprocess.CompletedProcess[str]:
-        """Run ours, whatever comes of it."""
-        words = [sys.executable, "-m", "oci", command, *self.options, *map(str, arguments)]
-        return subprocess.run(
-            words, env={**self.env, **env}, capture_output=True, text=True, check=False, timeout=60, cwd=self.folder
-        )
+    def run(self, command: str, *arguments: object, env: Mapping[str, str] = {}, stdin: str = "") -> Result:
+        """Run ours in this process, whatever comes of it: a matrix of programs would take a minute to start."""
+        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+        words = [command, *self.options, *map(str, arguments)]
+        with (
+            mock.patch.dict(os.environ, {**self.env, **env}, clear=True),
+            mock.patch("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()), "utf-8")),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            status = main(words)
+        said = [stream.detach().getvalue().decode() for stream in (out, err)]
+        return Result(status, *said)
 
     def ocikit(self, command: str, *arguments: object, env: Mapping[str, str] = {}) -> str:
         """Run ours, which has to succeed; what it prints."""
         done = self.run(command, *arguments, env=env)
-        assert done.returncode == 0, f"ocikit {command} {arguments}: {done.stderr}"
-        return done.stdout
+        assert done.status == 0, f"ocikit {command} {arguments}: {done.err}"
+        return done.out
 
     def fails(self, command: str, *arguments: object, env: Mapping[str, str] = {}, status: int = 1) -> str:
         """Run ours, which has to fail: the one line it prints on stderr."""
         done = self.run(command, *arguments, env=env)
-        assert done.returncode == status, f"ocikit {command} {arguments}: {done.returncode} {done.stdout}{done.stderr}"
-        lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-        assert len(lines) == 1, done.stderr
-        assert "Traceback" not in done.stderr
+        assert done.status == status, f"ocikit {command} {arguments}: {done.status} {done.out}{done.err}"
+        lines = [line for line in done.err.splitlines() if line.startswith("error: ")]
+        assert len(lines) == 1, done.err
+        assert "Traceback" not in done.err
         return lines[0]
 
     def start(self, command: str, *arguments: object) -> subprocess.Popen[bytes]:
-        """Start ours and leave it running, silent."""
+        """Start ours as a program of its own and leave it running, silent."""
         words = [sys.executable, "-m", "oci", command, *self.options, *map(str, arguments)]
         quiet = subprocess.DEVNULL
         return subprocess.Popen(words, env=self.env, stdin=quiet, stdout=quiet, stderr=quiet, cwd=self.folder)
@@ -140,7 +152,7 @@ def place(mode: str, folder: Path, **more: Any) -> Iterator[Place]:
         if mode == "tls":
             made.tls = True
             made.env["SSL_CERT_FILE"] = str(authority.file)
-            made.options = ["--tls-verify"]
+            made.options = ["--tls-verify=true"]
         if mode == "client-certificate":
             made.tls = True
             made.cert_dir = folder / "certs"
@@ -149,5 +161,5 @@ def place(mode: str, folder: Path, **more: Any) -> Iterator[Place]:
             (made.cert_dir / "ca.crt").write_bytes(authority.file.read_bytes())
             (made.cert_dir / "client.cert").write_bytes(client.cert.read_bytes())
             (made.cert_dir / "client.key").write_bytes(client.key.read_bytes())
-            made.options = ["--tls-verify", f"--cert-dir={made.cert_dir}"]
+            made.options = ["--tls-verify=true", f"--cert-dir={made.cert_dir}"]
         yield made
