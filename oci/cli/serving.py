@@ -90,9 +90,9 @@ def serve(
         log=_log(session),
     )
     with _ends_on_sigterm(), server:
-        print(f"listening on {server.url}", flush=True)
         what = "read-only, " if read_only else ""
         session.note(f"serving {show(path)} ({what}tags without a repository are in {server.repository}); Ctrl-C stops")
+        print(f"listening on {server.url}", flush=True)
         server.wait()
 
 

@@ -1,0 +1,155 @@
+"""`ocikit serve`: what it prints, how it ends, and that a kill -9 loses nothing that was acknowledged."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from oci.verification.verify import verify
+from tests.support.calling import OCTETS, Caller
+from tests.support.images import OCI_MANIFEST, digest, encode
+from tests.support.peers import ROOT
+from tests.support.served import served
+
+
+def refused(*arguments: object) -> tuple[int, str]:
+    """Run a command line that can't work: its exit status and what it says."""
+    done = subprocess.run(
+        [sys.executable, "-m", "oci", "serve", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.stdout == ""
+    return done.returncode, done.stderr
+
+
+def test_it_says_where_it_listens_and_logs_each_request(tmp_path: Path) -> None:
+    with served(tmp_path / "layout") as server:
+        with Caller(server.host) as caller:
+            caller.push_image("app", "v1")
+        assert server.end() == 0
+        log = server.log.read_text().splitlines()
+    assert "tags without a repository are in layout" in log[0]
+    assert any(" PUT /v2/app/manifests/v1 201 0 " in line for line in log)
+    assert all(line[:4].isdigit() and line[10] == "T" for line in log[1:])
+
+
+def test_quiet_is_silent(tmp_path: Path) -> None:
+    with served(tmp_path / "layout", "-q") as server:
+        with Caller(server.host) as caller:
+            caller.push_image("app", "v1")
+        server.end()
+        assert server.log.read_text() == ""
+
+
+@pytest.mark.parametrize(("how", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_it_ends_within_a_second_whatever_its_clients_do(tmp_path: Path, how: signal.Signals, status: int) -> None:
+    with served(tmp_path / "layout") as server, Caller(server.host) as caller:
+        target = caller("POST", "/v2/app/blobs/uploads/").location
+        host, port = server.host.split(":")
+        with socket.create_connection((host, int(port))) as slow, socket.create_connection((host, int(port))):
+            slow.sendall(f"PATCH {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc".encode())
+            while caller("GET", target).headers["Range"] != "0-2":
+                pass
+            started = time.monotonic()
+            assert server.end(how) == status
+            assert time.monotonic() - started < 1.5  # a second, and what a busy machine adds
+    with served(tmp_path / "layout") as server, Caller(server.host) as caller:
+        done = caller("PUT", target, b"defghi", {**OCTETS, "Content-Range": "3-8"}, digest=digest(b"abcdefghi"))
+        assert done.status == 201
+
+
+def test_a_request_that_is_under_way_is_still_answered(tmp_path: Path) -> None:
+    with served(tmp_path / "layout") as server:
+        host, port = server.host.split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as client:
+            head = (
+                f"POST /v2/app/blobs/uploads/?digest={digest(b'abc')} HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n"
+            )
+            client.sendall(head.encode() + b"a")
+            time.sleep(0.1)
+            server.process.send_signal(signal.SIGTERM)
+            time.sleep(0.1)
+            client.sendall(b"bc")
+            assert client.recv(65536).startswith(b"HTTP/1.1 201 ")
+        assert server.process.wait(10) == 0
+
+
+def test_wrong_usage_is_told_in_one_line(tmp_path: Path) -> None:
+    layout = tmp_path / "layout"
+    for arguments, words in (
+        ((layout, "--listen", "x"), "expected HOST:PORT"),
+        ((layout, "--listen", "127.0.0.1:99999"), "expected HOST:PORT"),
+        ((layout, "--listen", "::1:5000"), "stands in brackets"),
+        ((layout, "--tls-cert", "x"), "belong together"),
+        ((layout, "--repository", "No"), "not a repository's name"),
+        ((f"oci:{layout}:v1",), "name the layout alone"),
+    ):
+        status, said = refused(*arguments)
+        assert (status, said.count("\n")) == (2, 1)
+        assert words in said
+    assert not layout.exists()
+
+
+def test_what_cannot_be_served_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for arguments, words in (
+        ((tmp_path / "missing", "--read-only"), "no such directory"),
+        ((tmp_path / "file",), "not a directory"),
+        ((tmp_path / "new", "--listen", "127.0.0.1:0", "--htpasswd", tmp_path / "none"), "No such file"),
+    ):
+        status, said = refused(*arguments)
+        assert (status, said.count("\n")) == (1, 1)
+        assert words in said
+
+
+def test_an_address_that_strangers_reach_is_warned_of(tmp_path: Path) -> None:
+    with served(tmp_path / "layout", "--listen", "0.0.0.0:0") as server:
+        server.end()
+        assert "whoever reaches this address can push" in server.log.read_text()
+
+
+# kill -9
+
+
+def test_what_was_acknowledged_is_there_after_a_kill(tmp_path: Path) -> None:
+    """Pushes until it is killed, many times over; each 201 must be kept, and nothing may be half there."""
+    layout = tmp_path / "layout"
+    kept: dict[str, str] = {}
+    blobs: list[str] = []
+    for turn in range(4):
+        with served(layout, "-q") as server:
+            with Caller(server.host) as caller:
+                for tag, name in kept.items():
+                    assert caller("HEAD", f"/v2/app/manifests/{tag}").headers["Docker-Content-Digest"] == name
+                for name in blobs:
+                    assert caller("HEAD", f"/v2/app/blobs/{name}").status == 200
+            killer = threading.Timer(0.2 + 0.05 * turn, server.kill)
+            killer.start()
+            try:
+                with Caller(server.host) as caller:
+                    for number in range(10_000):
+                        data = b"%d-%d" % (turn, number)
+                        value = caller.image("app", layer=data)
+                        blobs.append(digest(data))
+                        raw, tag = encode(value), f"t{turn}-{number}"
+                        reply = caller("PUT", f"/v2/app/manifests/{tag}", raw, {"Content-Type": OCI_MANIFEST})
+                        assert reply.status == 201
+                        kept[tag] = digest(raw)
+            except (OSError, http.client.HTTPException):
+                pass  # how a client sees that the server is gone
+            killer.join()
+    assert len(kept) > 3
+    report = verify(layout, all_platforms=True, fast=True)
+    assert {finding.code for finding in report.errors} <= {"schema", "config"}
