@@ -27,6 +27,8 @@ HEAD = """\
 - **Results** go to stdout, notes and progress to stderr. With `--json` stdout holds one JSON document and nothing else;
   its shapes are the JSON Schemas in `schemas/cli/`. `--quiet` (`-q`) silences notes and progress, not
   warnings and errors.
+- **Registries**: a command that reads or writes images takes `docker://…` too, and then the
+  [options for registries](#options-for-registries).
 - **Progress** of `copy`, `verify`, `append`, `config` and `unpack` is shown when they take longer than a second: on a
   terminal a bar, which is gone in the end; elsewhere (a log, `TERM=dumb`) a line for each blob.
 - **Nothing half-done**: a command that fails or is interrupted leaves its destination as it was.
@@ -38,6 +40,10 @@ HEAD = """\
 | `SOURCE_DATE_EPOCH` | seconds since 1970: the time to write into images (default: none, which is reproducible too) |
 | `OCIKIT_DEBUG` | `1`: as `--debug` |
 | `NO_COLOR` | no colours (which ocikit has only in the word `error:`, on a terminal) |
+| `REGISTRY_AUTH_FILE`, `DOCKER_CONFIG` | where credentials are kept: a file, a folder with `config.json` |
+| `CONTAINERS_REGISTRIES_CONF` | as `--registries-conf` |
+| `SSL_CERT_FILE`, `SSL_CERT_DIR` | authorities to trust, in place of the system's |
+| `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY` | how registries are reached; lower case will do |
 
 ## References
 
@@ -46,11 +52,24 @@ HEAD = """\
 | `oci:PATH[:TAG]`, `oci:PATH@sha256:…` | an image in an OCI image layout directory |
 | `oci-archive:FILE[:TAG]` | the same, as one tar file, which may be compressed |
 | `docker-archive:FILE[:NAME:TAG]` | a `docker save` tar |
+| `docker://HOST[:PORT]/REPO[:TAG][@DIGEST]` | a registry; `docker://alpine` is Docker Hub's `library/alpine:latest` |
 | `./PATH[:TAG]`, `/PATH[:TAG]` | short for `oci:` |
 
-The tag may be left out where there is one image only. An index is narrowed to one image by `--platform
-os/arch[/variant]`; the default is this machine's platform.
+The tag may be left out where there is one image only; in a registry it is `latest` then. An index is narrowed to one
+image by `--platform os/arch[/variant]`; the default is this machine's platform.
 """
+
+
+OPTIONS = """\
+## Options for registries
+
+Every command that can ask a registry takes the first five; those that read layers take `--foreign-layers`, and `copy`
+takes all of them. They mean what they mean in skopeo. [Registries](registries.md) tells what they are for.
+"""
+
+
+def registry_options() -> list[Any]:
+    return list(command_tree().get_command(None, "copy").registry_params)
 
 
 def page() -> str:
@@ -65,6 +84,7 @@ def page() -> str:
         parts.append(command(row.name, made))
         for name in row.commands:
             parts.append(command(f"{row.name} {name}", made.get_command(None, name)))
+    parts.append(f"\n{OPTIONS}\n{table(registry_options())}")
     parts.append("\n## ocikit itself\n\n" + table(tree.params))
     return "\n".join(parts).rstrip() + "\n"
 
@@ -81,7 +101,9 @@ def command(name: str, made: Any) -> str:
         lines.append("```sh\n" + inspect.cleandoc(body).strip() + "\n```\n")
     if hasattr(made, "list_commands"):
         return "\n".join(lines)
-    return "\n".join(lines) + "\n" + table(made.params, skip=("quiet", "debug"))
+    elsewhere = [parameter.name for parameter in getattr(made, "registry_params", ())]
+    more = "\nand the [options for registries](#options-for-registries)\n" if elsewhere else ""
+    return "\n".join(lines) + "\n" + table(made.params, skip=("quiet", "debug", *elsewhere)) + more
 
 
 def argument(parameter: Any) -> str:

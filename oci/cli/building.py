@@ -64,7 +64,9 @@ def workplace(session: Session, base: str, target: sources.ImageRef, platform: s
         source: ImageSource | None = None
         image, from_index = None, False
         if base != SCRATCH:
-            source = stack.enter_context(sources.open_source(session, base))
+            named = sources.parse(base)
+            sources.prepare(session, (named, ""), (target, ""))
+            source = stack.enter_context(sources.open_source(session, named))
             image, from_index = _base_image(source, platform)
         destination = stack.enter_context(sources.open_for_writing(session, target))
         blobs = stack.enter_context(_store(destination, target))

@@ -84,7 +84,9 @@ def copy(
     session = Session.of(context)
     target = sources.parse_destination(destination)
     chosen = None if all_platforms else sources.wanted_platform(platform)
-    with sources.open_source(session, source, "src") as origin:
+    named = sources.parse(source)
+    sources.prepare(session, (named, "src"), (target, "dest"))
+    with sources.open_source(session, named, "src") as origin:
         origin.resolve(chosen)  # before anything is made at the destination
         with sources.open_for_writing(session, target, "dest") as endpoint, session.progress("copying") as progress:
             written = copy_image(

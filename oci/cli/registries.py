@@ -241,7 +241,10 @@ def _credentials(session: Session, registry: str | None, side: str) -> Credentia
             f"{option} is for one registry, and here are two ({before} and {registry}); "
             "use --authfile, or `ocikit login`"
         )
-    return Fixed(registry, _user_and_password(option, words))
+    asked = f"as {option} says"  # a password is asked for once
+    if asked not in session.settings:
+        session.settings[asked] = _user_and_password(option, words)
+    return Fixed(registry, session.settings[asked])
 
 
 def _user_and_password(option: str, words: str) -> Credentials:

@@ -133,6 +133,18 @@ def parse_destination(text: str) -> ImageRef:
     return reference
 
 
+def prepare(session: Session, *ends: tuple[ImageRef, str]) -> None:
+    """Read and check all that is said about the registries at a command's two ends, before the first of them is asked.
+
+    Otherwise one would be sent credentials of which it turns out that they can't be meant for both.
+    """
+    for reference, side in ends:
+        if isinstance(reference, RegistryRef):
+            from oci.cli.registries import settings_from
+
+            settings_from(session, reference.registry, side)
+
+
 def open_source(session: Session, reference: str | ImageRef, side: str = "") -> ImageSource:
     """Open a reference for reading; `side` says which of a command's ends it is, as in registries.py."""
     from oci.transports import names

@@ -64,7 +64,7 @@ def test_recompression_keeps_diff_ids_and_config(ocikit: Run, images: Path, comp
         ["./nowhere:v1", "./new:v1"],
         ["./images:v1", "./new:v1", "--compression", "lz4"],
         ["./images:v1", "./new@sha256:" + "0" * 64],
-        ["./images:v1", "docker://example.org/x"],
+        ["./images:v1", "docker://127.0.0.1:1/x"],
         ["./images:multi", "docker-archive:new:x", "--all-platforms"],
         ["./images:v1", "./new:v1", "--all-platforms", "--platform", "linux/amd64"],
     ],

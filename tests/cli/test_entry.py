@@ -77,16 +77,10 @@ def test_wrong_usage_is_status_2_and_one_line(run: Run, arguments: list[str]) ->
     assert result.out == ""
 
 
-@pytest.mark.parametrize("reference", ["docker://alpine", "docker://example.org/a/b:1"])
-def test_registries_are_not_available_yet_and_the_error_says_what_to_do(run: Run, reference: str) -> None:
-    result = run("inspect", reference)
-    assert result.status == 2
-    assert "not available in this version" in result.error
-    assert f"skopeo copy {reference} oci:" in result.error
-
-
 def test_a_name_without_a_path_is_of_the_local_store_which_is_not_available_yet(run: Run) -> None:
-    assert "./alpine:3 or oci:alpine:3" in run("inspect", "alpine:3").error
+    said = run("inspect", "alpine:3").error
+    assert "./alpine:3 or oci:alpine:3" in said
+    assert "docker://alpine:3" in said
 
 
 def test_a_missing_layout_is_status_1(run: Run, here: Path) -> None:

@@ -36,7 +36,10 @@ def test_no_command_is_in_the_table_twice_or_said_to_come_later() -> None:
 
 
 def test_the_contract_of_this_version_is_offered() -> None:
-    wanted = "init ls inspect history files tag untag gc copy verify append config unpack artifact attach"
+    wanted = (
+        "init ls inspect history files tag untag gc copy verify append config unpack"
+        " login logout tags referrers delete serve artifact attach"
+    )
     assert set(COMMANDS) == set(wanted.split())
 
 
@@ -112,8 +115,8 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
     [
         ("ocikit un", ["untag", "unpack"]),
         ("ocikit --ver", ["--version"]),
-        ("ocikit unpack --r", ["--rootless"]),
-        ("ocikit verify --f", ["--fast", "--format"]),
+        ("ocikit unpack --ro", ["--rootless"]),
+        ("ocikit verify --f", ["--fast", "--format", "--foreign-layers"]),
     ],
 )
 def test_bash_completes_with_the_script_that_is_shown(
