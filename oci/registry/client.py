@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Self
 from oci.errors import ConnectionFailed, InvalidReference, ProtocolViolation, RegistryError, show
 from oci.registry.http import Http, NotReached, NotTrusted, Response
 from oci.registry.redirects import REDIRECTS, check_target, follow
-from oci.registry.responses import body_of, error_of
+from oci.registry.responses import body_of, error_of, repeats
 from oci.registry.retry import Backoff, is_idempotent, may_pass, retry_after
 from oci.registry.urls import Url, is_loopback_name, origin_of, parse_url
 
@@ -248,6 +248,7 @@ class _Job:
         self._expect, self._what, self._follow = expect, what, follow
         self._asked: Url | None = None  # the registry's own URL, which errors name
         self._at: Url | None = None  # the URL that answered last
+        self._said: str | None = None  # the credentials that were sent last
 
     def once(self) -> Response:
         """Try once: with a token where one is wanted, and through redirects."""
@@ -266,8 +267,8 @@ class _Job:
     def _authorization(self) -> str | None:
         if self._client._authorizer is None:
             return None  # anonymous first
-        header: str | None = self._client._authorizer.header(self._scopes)
-        return header
+        self._said = self._client._authorizer.header(self._scopes)
+        return self._said
 
     def _is_home(self, url: Url | None) -> bool:
         return url is not None and url.origin == self._client.base.origin
@@ -339,6 +340,9 @@ class _Job:
     def error(self, response: Response, raw: bytes | None = None) -> RegistryError:
         """Make the error that an answer stands for; `raw` is its body, where that was read."""
         response.place = self._place()
+        raw = body_of(response) if raw is None else raw
+        if repeats(raw, self._said):
+            raw = b""
         foreign = None if self._at is None or self._is_home(self._at) else self._at.location
         host, known = self._client.host, self._client.known
         return error_of(response, raw=raw, what=self._what, host=host, foreign=foreign, known=known)

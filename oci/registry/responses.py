@@ -7,6 +7,8 @@ one line. XML is never shown: storages put signed requests into it.
 
 from __future__ import annotations
 
+import binascii
+import contextlib
 import re
 from typing import TYPE_CHECKING
 
@@ -25,12 +27,13 @@ from oci.spec.wire import loads
 if TYPE_CHECKING:
     from oci.registry.http import Response
 
-__all__ = ["MAX_ERROR", "MAX_ERRORS", "Fault", "body_of", "error_of", "parse_errors"]
+__all__ = ["MAX_ERROR", "MAX_ERRORS", "Fault", "body_of", "error_of", "parse_errors", "repeats"]
 
 MAX_ERROR = 65536  # bytes of an error answer; real ones have some hundred, pages of proxies some thousand
 SOON = 5.0  # seconds for it; the status is there already
 MAX_ERRORS = 5  # errors of one answer that are told; real answers have one
 
+_TELLING = range(4, 13)  # bytes of a secret that give it away; fewer stand in any text, by chance
 
 _HUB, _HUB_HOSTS = "docker.io", ("registry-1.docker.io", "index.docker.io")  # what people call it, where it answers
 
@@ -109,6 +112,20 @@ def error_of(
 def body_of(response: Response) -> bytes:
     """Read what an error answer says; no failure in it hides the status."""
     return response.glance(MAX_ERROR, SOON)
+
+
+def repeats(raw: bytes, authorization: str | None) -> bool:
+    """Say whether an answer repeats the credentials that were sent: such words are not for logs, nor in part."""
+    if authorization is None:
+        return False
+    scheme, _, word = authorization.partition(" ")
+    secrets = [word.encode()]
+    if scheme.lower() == "basic":
+        with contextlib.suppress(binascii.Error):
+            secrets.append(binascii.a2b_base64(word).partition(b":")[2])
+    text = raw.replace(b"\\", b"")  # JSON may have escaped quotes and slashes
+    begins = [secret.replace(b"\\", b"")[: _TELLING[-1]] for secret in secrets]
+    return any(len(begin) in _TELLING and begin in text for begin in begins)
 
 
 def _advice(status: int, codes: tuple[str, ...], host: str, foreign: str | None, known: bool) -> str:
