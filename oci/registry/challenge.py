@@ -84,7 +84,7 @@ def _read(text: str, found: list[Challenge]) -> None:
 
 def _read_parameters(text: str, place: int, params: dict[str, str]) -> tuple[bool, int]:
     """Read parameters as far as there are; give whether they end well, and where."""
-    for _ in range(MAX_PARAMETERS):
+    while True:
         start = _skip(_SEPARATORS, text, place)
         parameter = _PARAMETER.match(text, start)
         if parameter is None:
@@ -92,6 +92,8 @@ def _read_parameters(text: str, place: int, params: dict[str, str]) -> tuple[boo
             word = _WORD.match(text, start)
             broken = word is not None and text.startswith("=", _skip(_BLANKS, text, word.end()))
             return not broken, place
+        if len(params) == MAX_PARAMETERS:
+            return False, place
         name, quoted, plain = parameter[1].lower(), parameter[2], parameter[3]
         value = plain if quoted is None else _ESCAPED.sub(r"\1", quoted)
         if name == "scope" and params.get(name):
@@ -102,7 +104,6 @@ def _read_parameters(text: str, place: int, params: dict[str, str]) -> tuple[boo
         rest = _skip(_BLANKS, text, place)
         if rest < len(text) and text[rest] != ",":
             return False, rest
-    return False, place
 
 
 def _skip(pattern: re.Pattern[str], text: str, place: int) -> int:
