@@ -1,7 +1,7 @@
-"""Every command that takes a registry, against Debian's docker-registry in each way it may be guarded; skopeo beside.
+"""Every command that takes a registry, against docker-registry in each way it may be guarded and against our own.
 
-What we push, skopeo has to read to the same bytes; what skopeo pushed, we have to. The registry is started once a mode
-for the whole file; each test has a repository of its own in it.
+skopeo stands beside: what we push, it has to read to the same bytes; what it pushed, we have to. The registry is
+started once a mode for the whole file; each test has a repository of its own in it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import pytest
 from tests.support.commands import digests_of
 from tests.support.images import DOCKER_LAYER_GZIP, DOCKER_MANIFEST, OCI_INDEX, LayoutMaker, index, tar_layer
 from tests.support.peers import need
-from tests.support.places import MODES, Place, place
+from tests.support.places import MODES, OWN, Place, place
 from tests.support.trees import differences, snapshot
 
 _numbers = itertools.count()
 
 
-@pytest.fixture(scope="module", params=MODES)
+@pytest.fixture(scope="module", params=[*MODES, OWN])
 def guarded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     need("docker-registry", "skopeo")
     with place(request.param, tmp_path_factory.mktemp(request.param)) as made:

@@ -1,7 +1,7 @@
 """A repository to push to and pull from, with all that a client has to be told: for ours and for skopeo alike.
 
-`MODES` are the ways in which a registry may be guarded. `place(mode, folder)` starts docker-registry so and gives a
-`Place`, whose `ocikit` and `skopeo` run the two clients with the credentials and certificates that fit.
+`MODES` are the ways in which a registry may be guarded. `place(mode, folder)` starts docker-registry so, or our own for
+`OWN`, and gives a `Place`, whose `ocikit` and `skopeo` run the two clients with credentials and certificates that fit.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from unittest import mock
 from oci.cli.entry import main
 from tests.support.commands import Result
 from tests.support.peers import ROOT, need
-from tests.support.registries import DockerRegistry, docker_registry
+from tests.support.registries import Counted, docker_registry, own_registry
 from tests.support.tls import Authority
 from tests.support.token_service import TokenService
 
 MODES = ("open", "htpasswd", "tls", "client-certificate", "token")
+OWN = "ocikit serve"
 USER, PASSWORD = "alice", "correct horse:battery"
 
 _SKOPEO_BOTH = {"copy": ("--src-", "--dest-"), "sync": ("--src-", "--dest-")}
@@ -35,7 +36,7 @@ _SKOPEO_BOTH = {"copy": ("--src-", "--dest-"), "sync": ("--src-", "--dest-")}
 class Place:
     """One registry as its clients see it; `name` makes references into it."""
 
-    def __init__(self, host: str, folder: Path, *, registry: DockerRegistry | None = None) -> None:
+    def __init__(self, host: str, folder: Path, *, registry: Counted | None = None) -> None:
         self.host, self.folder, self._registry = host, folder, registry
         self.tokens: TokenService | None = None
         self.options: list[str] = []  # of ocikit, behind its command
@@ -51,7 +52,7 @@ class Place:
         }
 
     @property
-    def registry(self) -> DockerRegistry:
+    def registry(self) -> Counted:
         assert self._registry is not None
         return self._registry
 
@@ -131,8 +132,12 @@ def clean_environment(home: Path) -> dict[str, str]:
 
 @contextmanager
 def place(mode: str, folder: Path, **more: Any) -> Iterator[Place]:
-    """Start docker-registry in one of `MODES`; further arguments go to it."""
+    """Start docker-registry in one of `MODES`, or our own; further arguments go to docker-registry."""
     with ExitStack() as stack:
+        if mode == OWN:
+            own = stack.enter_context(own_registry(folder))
+            yield Place(own.host, folder, registry=own)
+            return
         tokens = None
         authority = Authority(folder / "ca")
         if mode == "htpasswd":

@@ -20,7 +20,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,9 @@ _ACCESS = re.compile(
     r'^\S+ - \S+ \[[^]]*\] "(?P<method>\S+) (?P<target>\S+) HTTP/[\d.]+" (?P<status>\d{3}) (?P<size>\d+)'
     r' "[^"]*" "(?P<agent>[^"]*)"'
 )
+
+# CLIENT METHOD TARGET STATUS BYTES SECONDS "AGENT"
+_SERVED = re.compile(r'^\S+ (?P<method>\S+) (?P<target>\S+) (?P<status>\d{3}) (?P<size>\d+) [\d.]+s "(?P<agent>[^"]*)"')
 
 
 @dataclass(frozen=True)
@@ -52,27 +55,23 @@ class Asked:
         return self.target.partition("?")[0]
 
 
-class DockerRegistry:
-    """One that runs; `host` is what stands in a reference, `folder` holds all its files."""
+def _read(pattern: re.Pattern[str], lines: Iterable[str]) -> list[Asked]:
+    found = (pattern.match(line) for line in lines)
+    return [Asked(m["method"], m["target"], int(m["status"]), int(m["size"]), m["agent"]) for m in found if m]
 
-    def __init__(self, host: str, folder: Path, *, scheme: str, process: subprocess.Popen[bytes]) -> None:
-        self.host, self.folder, self.url = host, folder, f"{scheme}://{host}"
-        self.log, self.errors = folder / "access.log", folder / "errors.log"
-        self.storage = folder / "storage"
-        self._process = process
+
+class Counted:
+    """A registry whose requests are counted."""
+
+    host: str
+
+    def requests(self) -> list[Asked]:
+        """What was asked so far; an exchange is here once its answer has ended."""
+        raise NotImplementedError
 
     @property
     def port(self) -> int:
         return int(self.host.rpartition(":")[2])
-
-    def requests(self) -> list[Asked]:
-        """What was asked so far; an exchange is here once its answer has ended."""
-        found = (_ACCESS.match(line) for line in self.log.read_text(errors="replace").splitlines())
-        return [
-            Asked(m["method"], m["target"], int(m["status"]), int(m["size"]), m["agent"])
-            for m in found
-            if m is not None
-        ]
 
     def asked(self, method: str, part: str = "", *, since: int = 0) -> list[Asked]:
         """The requests with this method whose target holds `part`, leaving out the first `since` of all."""
@@ -85,6 +84,19 @@ class DockerRegistry:
         """How many requests there were until now, for `since`."""
         return len(self.requests())
 
+
+class DockerRegistry(Counted):
+    """One that runs; `host` is what stands in a reference, `folder` holds all its files."""
+
+    def __init__(self, host: str, folder: Path, *, scheme: str, process: subprocess.Popen[bytes]) -> None:
+        self.host, self.folder, self.url = host, folder, f"{scheme}://{host}"
+        self.log, self.errors = folder / "access.log", folder / "errors.log"
+        self.storage = folder / "storage"
+        self._process = process
+
+    def requests(self) -> list[Asked]:
+        return _read(_ACCESS, self.log.read_text(errors="replace").splitlines())
+
     def stored(self) -> set[str]:
         """The digests of all blobs and manifests in its storage, whole uploads only."""
         blobs = self.storage / "docker/registry/v2/blobs"
@@ -92,6 +104,26 @@ class DockerRegistry:
 
     def close(self) -> None:
         end(self._process)
+
+
+class OwnRegistry(Counted):
+    """`ocikit serve` in this process, over a layout of its own."""
+
+    def __init__(self, host: str, lines: list[str]) -> None:
+        self.host, self._lines = host, lines
+
+    def requests(self) -> list[Asked]:
+        return _read(_SERVED, list(self._lines))
+
+
+@contextmanager
+def own_registry(folder: Path, *, name: str = "served") -> Iterator[OwnRegistry]:
+    """Serve a new layout until the block ends."""
+    from oci.serving import Server
+
+    lines: list[str] = []
+    with Server(folder / name, log=lines.append) as server:
+        yield OwnRegistry(server.host, lines)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
