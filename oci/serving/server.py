@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import os
-import select
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -43,6 +43,7 @@ THREADS = 32  # requests at a time: five pushes with six connections each
 IDLE_CONNECTIONS = 256  # kept alive between requests
 HEAD_TIME = 10.0  # seconds for a whole head: slow loris sends a byte now and then
 KEEP_ALIVE = 60  # seconds without a request
+PIECE = 4 << 20  # bytes of a file sent between two looks at its pace
 LINGER = 2.0  # seconds in which the rest of an unwanted body is thrown away
 STOP_TIME = 0.5  # seconds for requests that are under way when the server stops
 
@@ -466,21 +467,22 @@ class _Gateway(Gateway):
         pace = Pace(self.req.server.clock)
         position, end = part.offset, part.offset + part.length
         plain = not hasattr(sock, "do_handshake")
-        writable = select.poll()
-        writable.register(sock.fileno(), select.POLLOUT)
+        if plain:
+            # Let the kernel wait, not us: six downloads at once took a tenth longer with Python between the pieces.
+            sock.setsockopt(
+                socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", int(STALL), int(STALL % 1 * 1_000_000))
+            )
+            sock.setblocking(True)
         while position < end:
-            try:
-                if plain:
-                    sent = os.sendfile(sock.fileno(), part.descriptor, position, min(end - position, 1 << 30))
-                else:
-                    data = os.pread(part.descriptor, min(end - position, 1 << 18), position)
-                    sock.sendall(data)
-                    sent = len(data)
-            except BlockingIOError:
-                if not writable.poll(STALL * 1000):
+            if plain:
+                try:
+                    sent = os.sendfile(sock.fileno(), part.descriptor, position, min(end - position, PIECE))
+                except BlockingIOError:
                     raise TimeoutError("timed out") from None
-                pace.moved(0)
-                continue
+            else:
+                data = os.pread(part.descriptor, min(end - position, 1 << 18), position)
+                sock.sendall(data)
+                sent = len(data)
             if sent == 0:  # the file is shorter than it was: nothing that can be sent would be right
                 raise ConnectionAbortedError("a blob became shorter while it was sent")
             position += sent

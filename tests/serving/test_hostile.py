@@ -226,6 +226,24 @@ def test_a_body_that_stops_coming_is_408(server: Server, caller: Caller, monkeyp
     assert caller("GET", target).headers["Range"] == "0-2"
 
 
+def test_a_client_that_stops_reading_is_cut_off(
+    server: Server, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oci.serving.server.STALL", 0.1)
+    data = b"x" * (24 << 20)  # more than the kernel's buffers take
+    name = caller.push_blob("app", data)
+    with raw(server, f"GET /v2/app/blobs/{name} HTTP/1.1\r\nHost: x\r\n\r\n".encode()) as connection:
+        time.sleep(1.5)
+        got = 0
+        try:
+            while part := connection.recv(1 << 20):
+                got += len(part)
+        except ConnectionResetError:
+            pass
+    assert got < len(data)
+    assert caller("GET", f"/v2/app/blobs/{name}").body == data
+
+
 def test_a_transfer_must_keep_a_pace() -> None:
     now = [0.0]
     pace = Pace(lambda: now[0])
