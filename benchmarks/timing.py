@@ -68,10 +68,11 @@ def pair(
     rounds: int,
     before: Hook | None = None,
     env: dict[str, str] | None = None,
+    warm_up: bool = True,
 ) -> Pairing:
     """Run both commands `rounds` times in turn after one warm-up of each; `before` prepares every single run."""
     result = Pairing()
-    for number in range(-1, rounds):
+    for number in range(-1 if warm_up else 0, rounds):
         runs = []
         # The order changes from round to round, so that neither always runs on the caches that the other warmed.
         order = [(ours, 0), (theirs, 1)] if number % 2 else [(theirs, 1), (ours, 0)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -30,7 +31,10 @@ def toured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, st
     command.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m oci "$@"\n')
     command.chmod(0o755)
     environ = {"PATH": f"{programs}:/usr/bin:/bin", "HOME": str(folder), "LC_ALL": "C.UTF-8"}
-    script = "\n".join(blocks("sh"))
+    with socket.socket() as probe:  # the tour's port may be taken here, and tests run side by side
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    script = "\n".join(blocks("sh")).replace(":5000", f":{port}")
     done = subprocess.run(
         ["sh", "-e", "-x", "-c", script], cwd=folder, env=environ, capture_output=True, text=True, check=False
     )
