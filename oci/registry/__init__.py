@@ -17,10 +17,12 @@
 `auth`, `credentials`       tokens and Basic; where user names and passwords come from
 `settings`                  all that a client is told from outside
 `registries_conf`           mirrors, rewritten names, blocked registries
+`endpoint`                  one place to find a repository
 `connect`                   a reference → the repositories that may have it
 `repository`                the verbs of one repository: pull, list, delete
 `manifests`                 what an answer says a manifest is: its type, its digest
 `download`, `ahead`         a blob over as many connections as it takes; the next ones, asked for early
+`management`                one more tag, a tag less, no image
 `foreign`                   layers at the addresses that their descriptors give
 `listing`, `referrers`      tags and repositories; what refers to a manifest
 `pages`, `link`             lists in pages, by the Link header

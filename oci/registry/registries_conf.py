@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Self
 
 from oci.errors import ConfigurationError, InvalidDigest, show
-from oci.registry.settings import Endpoint
+from oci.registry.endpoint import Endpoint
 from oci.spec.annotations import is_tag
 from oci.spec.digest import Digest
 from oci.spec.record import Record, field

@@ -212,8 +212,8 @@ class Repository:
             if response.status < 300:
                 response.discard()
                 return
-            # Disabled is 405, or 400 with UNSUPPORTED; distribution 2.8 takes a tag for a wrong digest (DIGEST_INVALID);
-            # other words of a 400 are about the request.
+            # Disabled is 405, or 400 with UNSUPPORTED; distribution 2.8 takes a tag for a wrong digest (400 with
+            # DIGEST_INVALID); other words of a 400 are about the request.
             error = error_of(response, what=what, host=self.host)
             if isinstance(error, RegistryRefused) and (
                 error.status == 405 or not {"UNSUPPORTED", "DIGEST_INVALID"}.isdisjoint(error.codes)

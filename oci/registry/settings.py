@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from oci.registry.endpoint import Endpoint
 from oci.spec.record import Record
 
 if TYPE_CHECKING:
@@ -58,18 +59,6 @@ class Proxies(Record):
 
     def __repr__(self) -> str:  # a proxy's URL may hold a password
         return f"Proxies(http={self.http is not None}, https={self.https is not None}, no_proxy={self.no_proxy!r})"
-
-
-class Endpoint(Record):
-    """One place to find a repository: HOST[:PORT] and the repository's name there.
-
-    `insecure`: certificates are not checked, and plain http is taken where https isn't spoken.
-    """
-
-    location: str
-    repository: str
-    insecure: bool = False
-    is_mirror: bool = False
 
 
 class Settings(Record):
