@@ -207,9 +207,9 @@ class _Exchange:
         answer = f"the token service answers {status}{f' ({said})' if said else ''}"
         if may_pass(status):
             return NotReached(self._place, answer)  # of the request that wants the token, nothing was done
-        if status in (400, 401, 403):
+        if status in (400, 401, 403, 406):  # 400: RFC 6749 section 5.2; 406: Artifactory, of nobody
             return AuthenticationFailed(
-                self._place, f"{answer}; {self._advice()}", status=401 if status == 400 else status
+                self._place, f"{answer}; {self._advice()}", status=403 if status == 403 else 401
             )
         return RegistryRefused(self._place, answer, status=status)
 
