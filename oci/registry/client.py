@@ -255,6 +255,7 @@ class _Job:
         for _ in range(MAX_CHALLENGES):
             header = self._authorization()
             response = self._through_redirects(header)
+            self._client._reached = True  # whatever becomes of the token
             if response.status != 401 or not self._is_home(self._at) or 401 in self._expect:
                 return response
             raw = body_of(response)  # its connection is wanted for the next try
