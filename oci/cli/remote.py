@@ -6,7 +6,7 @@ only. Writing goes where the name says.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -214,11 +214,11 @@ def delete(
     if not _says_which(reference.removeprefix("docker://")):
         raise UsageError(f"{show(reference)}: say which image to delete, such as {show(reference)}:v1")
 
-    def lost(digest: object, tags: Sequence[str]) -> None:
-        session.warn(f"{found.registry}/{found.repository}: with {digest} go its tags {', '.join(tags)}")
-
     with _written(session, found) as places, session.progress("deleting"):
-        deleted = delete_it(places[0], found.digest or found.tag or "", abort=places.http.close, lost=lost)
+        deleted = delete_it(places[0], found.digest or found.tag or "", abort=places.http.close)
+    others = [tag for tag in deleted.tags if tag != found.tag]
+    if others:
+        session.warn(f"{found.registry}/{found.repository}: with {deleted.digest} went its tags {', '.join(others)}")
     if json:
         output.document(
             {

@@ -7,10 +7,10 @@ that list (spec.md#deleting-manifests). Blobs stay; the registry collects them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
-from oci.errors import InvalidDocument, NotFound, RegistryRefused
+from oci.errors import InvalidDocument, NotFound, RefNotFound, RegistryRefused
 from oci.registry import referrers_tag
 from oci.registry.put_manifest import put_manifest
 from oci.registry.referrers import has_api
@@ -51,30 +51,16 @@ def delete_tag(repository: Repository, tag: str) -> Deleted:
     return Deleted(digest=digest, tags=(tag,), manifest=False)
 
 
-def delete(
-    repository: Repository,
-    reference: str | Digest,
-    *,
-    abort: Callable[[], object],
-    lost: Callable[[Digest, Sequence[str]], object] | None = None,
-) -> Deleted:
+def delete(repository: Repository, reference: str | Digest, *, abort: Callable[[], object]) -> Deleted:
     """Delete a tag, or where the registry can't do that and for a digest, the manifest with all its tags.
 
-    `lost` is told before a manifest goes which tags go with it, apart from the one that was named. `abort` ends all
-    connections, see `in_parallel`. Raises RefNotFound, RegistryRefused.
+    `abort` ends all connections, see `in_parallel`. Raises RefNotFound, RegistryRefused.
     """
-    if not isinstance(reference, Digest):
-        try:
-            return delete_tag(repository, reference)
-        except RegistryRefused as error:
-            if error.status not in _NO_TAGS:
-                raise
     found = repository.manifest(reference)
     digest = reference if isinstance(reference, Digest) else found.digest
+    if not isinstance(reference, Digest) and _tag_is_gone(repository, reference):
+        return Deleted(digest=digest, tags=(reference,), manifest=False)
     tags = tags_of(repository, digest, abort=abort)
-    others = tuple(tag for tag in tags if tag != reference)
-    if lost is not None and others:
-        lost(digest, others)
     subject = _subject(found.raw, found.media_type)
     repository.delete_manifest(digest)
     if subject is not None and not has_api(repository, subject):
@@ -82,9 +68,22 @@ def delete(
     return Deleted(digest=digest, tags=tags, manifest=True)
 
 
-# What registries say that can't delete a tag by itself: distribution 2.8 takes it for a wrong digest (400), 3 for
-# unsupported (405), others have no such address.
-_NO_TAGS = (400, 404, 405, 501)
+def _tag_is_gone(repository: Repository, tag: str) -> bool:
+    """Delete a tag that is there; False where the registry has no such thing.
+
+    Distribution 2.8 takes a tag for a wrong digest (400), 3 answers 405 where it may not, others have no such address.
+    """
+    try:
+        repository.delete_manifest(tag)
+    except RefNotFound:
+        if repository.head_manifest(tag) is None:  # somebody else was quicker: nothing more is to be deleted
+            raise
+        return False
+    except RegistryRefused as error:
+        if error.status not in (400, 405, 501):
+            raise
+        return False
+    return True
 
 
 def _subject(raw: bytes, media_type: str) -> Digest | None:

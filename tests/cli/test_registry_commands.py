@@ -361,7 +361,7 @@ def test_delete_of_a_tag_takes_the_image_where_it_must_and_says_which_tags_go_to
     assert done.json["digest"] == digest
     assert sorted(done.json["tags"]) == ["v1", "v2", "v3"]
     (warning,) = done.err.splitlines()
-    assert warning.startswith(f"warning: {repo.removeprefix('docker://')}: with {digest} go its tags v")
+    assert warning.startswith(f"warning: {repo.removeprefix('docker://')}: with {digest} went its tags v")
     assert "v1" not in warning.partition("its tags")[2]
     assert tags_of(ocikit, repo) == ["multi"]
     assert run("delete", f"{repo}:v1").status == 1
@@ -373,7 +373,7 @@ def test_delete_by_digest(ocikit: Run, run: Run, images: Path, place: str, reque
     digest = digests_of(images)["multi"]
     done = ocikit("delete", f"{name}@{digest}")
     assert f"deleted {digest}" in done.err
-    assert f"with {digest} go its tags multi" in done.err
+    assert f"with {digest} went its tags multi" in done.err
     assert tags_of(ocikit, name) == ["v1"]
     assert "not found" in run("delete", f"{name}@{digest}").error
 
