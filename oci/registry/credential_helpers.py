@@ -161,8 +161,9 @@ class Helpers(Record):
         return ConfigurationError(_program(name), f"this credential helper did not end within {self.seconds:g} seconds")
 
     def _failed(self, name: str, action: str, status: int, said: bytes, secret: str = "") -> ConfigurationError:
-        words = next((line for line in said.decode("utf-8", "replace").splitlines() if line.strip()), "").strip()
-        if secret and secret in said.decode("utf-8", "replace"):
+        text = said.decode("utf-8", "replace")
+        words = next((line for line in text.splitlines() if line.strip()), "").strip()
+        if secret and (secret[:8] in text or dumps(secret).decode()[1:9] in text):
             words = ""
         how = f"exit status {status}" if status >= 0 else f"signal {-status}"
         return ConfigurationError(_program(name), f"`{action}` failed: {show(words) if words else how}")
