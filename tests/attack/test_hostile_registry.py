@@ -320,6 +320,18 @@ def test_headers_that_come_by_the_byte(server: ScriptedServer, shelf: Shelf, vic
     attacked(server, victim, settings(login=LOGIN, stall_timeout=0.3, attempts=2))
 
 
+@pytest.mark.parametrize("place", ["manifest", "token"])
+def test_a_short_body_that_comes_by_the_byte(server: ScriptedServer, shelf: Shelf, victim: Path, place: str) -> None:
+    """Slow loris again: a document is small, so its time is bounded as a whole, whatever the bytes' own pace is."""
+    if place == "token":
+        wants_token(server)
+    pattern = {"manifest": r"/v2/app/manifests/.*", "token": "/token"}[place]
+    body = b'{"schemaVersion":2,"token":"' + b"x" * 3000
+    server.on("GET", pattern, Answer(headers={"Content-Type": OCI_MANIFEST}, body=body, drip=(1, 0.02)))
+    shelf.serve(server)
+    attacked(server, victim, settings(login=LOGIN, stall_timeout=0.2, attempts=2))
+
+
 def test_a_server_that_takes_the_connection_and_says_nothing(server: ScriptedServer, victim: Path) -> None:
     server.on(".*", ".*", Answer(delay=3600))
     attacked(server, victim, settings(login=LOGIN, stall_timeout=0.2, attempts=3), kind=ConnectionFailed)
