@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,6 +71,8 @@ def serve(
     from oci.spec.reference import is_repository
 
     session = Session.of(context)
+    # The server's library would take file descriptor 3 for its socket: systemd's way, which isn't offered here.
+    os.environ.pop("LISTEN_PID", None)
     address, port = _parse_listen(listen)
     if repository is not None and not is_repository(repository):
         raise UsageError(f"--repository {show(repository)}: not a repository's name, such as library/alpine")
@@ -119,13 +122,17 @@ def _warn_of_strangers(session: Session, *, htpasswd: str | None, tls: object, r
 
 def _log(session: Session) -> Callable[[str], None]:
     """A line for each request, with its time, unless --quiet; errors always."""
+    import threading
     import time
 
+    one_at_a_time = threading.Lock()
+
     def log(line: str) -> None:
-        if line.startswith("error: "):
-            say(line.removeprefix("error: "))
-        else:
-            session.note(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {line}")
+        with one_at_a_time:
+            if line.startswith("error: "):
+                say(line.removeprefix("error: "))
+            else:
+                session.note(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {line}")
 
     return log
 

@@ -46,8 +46,8 @@ class App:
             answer = self._answer(request)
         except Refusal as refusal:
             answer, close = refusal.answer(), refusal.close
-        except NotFound as error:
-            answer = Refusal(404, "BLOB_UNKNOWN", str(error)).answer()
+        except NotFound:  # it went between two looks, or index.json names what isn't stored
+            answer = Refusal(404, "BLOB_UNKNOWN", "not stored in this registry").answer()
         except ConnectionError:
             raise
         except (OciError, OSError) as error:

@@ -22,6 +22,7 @@ from oci.serving.exchange import Refusal
 __all__ = ["MAX_HTPASSWD", "Passwords"]
 
 MAX_HTPASSWD = 1 << 20  # bytes of an htpasswd file: some ten thousand users
+CHECKS = 2  # hashes computed at a time: whoever guesses passwords doesn't take the whole machine
 MAX_REMEMBERED = 1000  # passwords that were right, remembered
 
 _BCRYPT = re.compile(rb"\$2[abxy]\$(0[4-9]|1[0-9]|2[0-9]|3[01])\$[./A-Za-z0-9]{53}")
@@ -35,6 +36,7 @@ class Passwords:
         self._key = os.urandom(32)
         self._right: set[bytes] = set()
         self._lock = threading.Lock()
+        self._slow = threading.BoundedSemaphore(CHECKS)
         self._stamp: tuple[int, ...] = ()
         self._users: dict[bytes, bytes] = {}
         self._read()
@@ -59,7 +61,9 @@ class Passwords:
         remembered = hmac.digest(key, user + b"\0" + stored + b"\0" + password, hashlib.sha256)
         if known is not None and remembered in self._right:
             return True
-        if not _matches(password, stored) or known is None:
+        with self._slow:
+            right = _matches(password, stored)
+        if not right or known is None:
             return False
         with self._lock:
             if len(self._right) >= MAX_REMEMBERED:

@@ -18,6 +18,7 @@ from oci.streams.chunks import CHUNK
 
 __all__ = ["Pushing"]
 
+MAX_DIGEST = 250  # characters: it becomes the name of a file; sha512 has 135
 MAX_TAGS = 100  # tags in one push of a manifest by digest; the draft of spec 1.2 asks for ten at least
 
 
@@ -183,6 +184,8 @@ def _where(upload: Upload) -> list[tuple[str, str]]:
 
 def parse_digest(text: str) -> Digest:
     """Read a digest that a client sent; 400."""
+    if len(text) > MAX_DIGEST:
+        raise Refusal(400, "DIGEST_INVALID", f"a digest of more than {MAX_DIGEST} characters")
     try:
         return Digest.parse(text)
     except InvalidDigest as error:

@@ -19,7 +19,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
-from oci.errors import LayoutError, LimitExceeded
+from oci.errors import InvalidDigest, LayoutError, LimitExceeded
 from oci.layout.directory import flocked
 from oci.layout.layout import Layout
 from oci.layout.reader import INDEX_FILE
@@ -69,6 +69,9 @@ class Store:
         For as long, `gc` of other processes is kept out: a blob that was pushed has no name until its manifest comes.
         """
         os.makedirs(self.folder, exist_ok=True)
+        for folder in (self.folder, *(f"{self.folder}/{name}" for name in ("blobs", "uploads"))):
+            for path in (folder, *_folders(folder)):
+                _check_own(path)
         with self._alone(), self.layout.blobs.hold():
             self._sweep()
             yield
@@ -180,12 +183,19 @@ class Store:
 
     def _sweep(self) -> None:
         """Remove the notes about blobs that gc has removed."""
-        with suppress(FileNotFoundError):
-            for folder in os.scandir(f"{self.folder}/blobs"):
-                for note in os.scandir(folder.path):
-                    algorithm, _, encoded = note.name.partition("-")
-                    if self.layout.blobs.size(Digest(algorithm, encoded)) is None:
-                        os.unlink(note.path)
+        for folder in _folders(f"{self.folder}/blobs"):
+            with os.scandir(folder) as notes:
+                stale = [note.path for note in notes if self._is_stale(note)]
+            for path in stale:
+                os.unlink(path)
+
+    def _is_stale(self, note: os.DirEntry[str]) -> bool:
+        algorithm, _, encoded = note.name.partition("-")
+        try:
+            digest = Digest.parse(f"{algorithm}:{encoded}")
+        except InvalidDigest:
+            return False  # nothing of ours
+        return note.is_file(follow_symlinks=False) and self.layout.blobs.size(digest) is None
 
     # Manifests
 
@@ -308,6 +318,21 @@ class Store:
             contents = self.library.find(document)
             below |= {child.digest for child in contents.children} if contents is not None else set()
         return [document.digest for document in rest if document.digest not in below]
+
+
+def _folders(path: str) -> list[str]:
+    """What is in a folder of ours that may not be there yet."""
+    try:
+        with os.scandir(path) as entries:
+            return [entry.path for entry in entries]
+    except FileNotFoundError:
+        return []
+
+
+def _check_own(path: str) -> None:
+    """Refuse a folder that a layout from elsewhere made a link: we write and delete there."""
+    if os.path.lexists(path) and (os.path.islink(path) or not os.path.isdir(path)):
+        raise LayoutError(path, "is not a directory; remove it, ocikit serve makes it itself")
 
 
 def _bare(descriptor: Descriptor) -> Descriptor:

@@ -133,11 +133,16 @@ class Uploads:
     def _found(self) -> Iterator[Upload]:
         """Give what an earlier server left."""
         with suppress(FileNotFoundError):
-            for folder in os.scandir(self._folder):
-                repository = folder.name.replace("+", "/")
-                for file in os.scandir(folder.path):
-                    if re.fullmatch(_UUID, file.name) and file.is_file(follow_symlinks=False):
-                        yield Upload(repository, file.name, file.path, file.stat().st_size, self._clock)
+            for folder in sorted(os.listdir(self._folder)):
+                path = f"{self._folder}/{folder}"
+                with suppress(OSError):
+                    os.rmdir(path)  # one that is empty; names cost a client nothing
+                    continue
+                with os.scandir(path) as files:
+                    for file in files:
+                        if re.fullmatch(_UUID, file.name) and file.is_file(follow_symlinks=False):
+                            size = file.stat().st_size
+                            yield Upload(folder.replace("+", "/"), file.name, file.path, size, self._clock)
 
     def start(self, repository: str) -> Upload:
         """Begin an upload; 429 when there are too many."""

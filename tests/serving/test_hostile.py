@@ -34,6 +34,8 @@ HOSTILE = [
     "/v2/app/manifests/v1%0d%0aX-Evil:%20yes",
     "/v2/app/referrers/sha256:%0d%0aX-Evil:yes",
     "/v2/.ocikit-serve/tags/list",
+    "/v2/app/blobs/sha256+x:" + "a" * 400,
+    "/v2/app/manifests/x:" + "a" * 300,
     "/v2/app/blobs/uploads/" + "x" * 5000,
     "/v2/" + "a/" * 500 + "b/tags/list",
     "/v2/" + "a" * 300 + "/tags/list",

@@ -261,3 +261,44 @@ def test_a_directory_with_something_else_is_left_alone(tmp_path: Path) -> None:
 def test_a_name_that_is_no_repositorys_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="not a repository's name"):
         Server("anywhere", repository="No")
+
+
+@pytest.mark.parametrize("name", ["", "/blobs", "/uploads", "/blobs/app", "/uploads/app"])
+def test_a_folder_that_a_layout_from_elsewhere_made_a_link_is_not_written_to(
+    layout: Path, tmp_path: Path, name: str
+) -> None:
+    with Server(layout) as server, Caller(server.host) as caller:
+        caller.push_blob("app", b"content")
+        caller("POST", "/v2/app/blobs/uploads/")
+    mine = tmp_path / "mine"
+    (mine / "folder").mkdir(parents=True)
+    (mine / "folder" / "sha256-file").write_text("mine")
+    path = Path(f"{layout}/.ocikit-serve{name}")
+    path.rename(tmp_path / "moved")
+    path.symlink_to(mine)
+    with pytest.raises(LayoutError, match="is not a directory; remove it"):
+        Server(layout).__enter__()
+    assert (mine / "folder" / "sha256-file").read_text() == "mine"
+
+
+def test_notes_about_blobs_that_are_gone_go_and_nothing_else(layout: Path) -> None:
+    with Server(layout) as server, Caller(server.host) as caller:
+        kept, gone = caller.push_blob("app", b"kept"), caller.push_blob("app", b"gone")
+    notes = layout / ".ocikit-serve/blobs/app"
+    (notes / "readme").write_text("somebody's")
+    (layout / "blobs" / gone.replace(":", "/")).unlink()
+    with Server(layout):
+        pass
+    assert sorted(os.listdir(notes)) == sorted(["readme", kept.replace(":", "-")])
+
+
+def test_a_tag_whose_manifest_is_not_stored_is_404_and_tells_no_paths(layout: Path) -> None:
+    made = LayoutMaker(layout)
+    made.tag("v1", descriptor(b"not here", OCI_MANIFEST))
+    made.finish()
+    with Server(layout, repository="app") as server, Caller(server.host) as caller:
+        reply = caller("GET", "/v2/app/manifests/v1")
+        assert reply.status == 404
+        assert str(layout) not in reply.body.decode()
+        assert caller("GET", "/v2/app/tags/list").json["tags"] == ["v1"]
+        caller.push_image("app", "v2")
