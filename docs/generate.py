@@ -101,9 +101,8 @@ def command(name: str, made: Any) -> str:
         lines.append("```sh\n" + inspect.cleandoc(body).strip() + "\n```\n")
     if hasattr(made, "list_commands"):
         return "\n".join(lines)
-    elsewhere = [parameter.name for parameter in getattr(made, "registry_params", ())]
-    more = "\nand the [options for registries](#options-for-registries)\n" if elsewhere else ""
-    return "\n".join(lines) + "\n" + table(made.params, skip=("quiet", "debug", *elsewhere)) + more
+    more = "\nand the [options for registries](#options-for-registries)\n" if hasattr(made, "registry_params") else ""
+    return "\n".join(lines) + "\n" + table(made.params, skip=("quiet", "debug")) + more
 
 
 def argument(parameter: Any) -> str:

@@ -12,12 +12,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from oci.cli.command import PlainCommand
+from oci.cli.command import PlainCommand, convert_cheaply
 from oci.cli.failures import UsageError
 from oci.cli.session import Session
 from oci.errors import show
@@ -112,21 +112,33 @@ def _parameters(function: Any) -> tuple[Any, ...]:
 
 
 class RegistryCommand(PlainCommand):
-    """A command with the options of whoever asks a registry; its help lists them by themselves."""
+    """A command with the options of whoever asks a registry; its help lists them by themselves.
+
+    They are made only where they are wanted: typer takes some milliseconds for it, and most images are on disk.
+    """
 
     functions: tuple[Any, ...] = (_registry,)
+    _plain = False  # no word of this command line can be one of these options
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.registry_params = [parameter for function in self.functions for parameter in _parameters(function)]
-        kwargs["params"] = [*(kwargs.get("params") or ()), *self.registry_params]
-        super().__init__(*args, **kwargs)
+    @cached_property
+    def registry_params(self) -> list[Any]:
+        return [convert_cheaply(parameter) for function in self.functions for parameter in _parameters(function)]
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        own = super().get_params(ctx)
+        return own if self._plain else [*own, *self.registry_params]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Let `--tls-verify` alone mean true: an option whose value may be left out, as skopeo has it."""
+        own = {option for parameter in self.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        self._plain = not ctx.resilient_parsing and all(
+            word.partition("=")[0] in own for word in args if word.startswith("--") and word != "--"
+        )
         end = args.index("--") if "--" in args else len(args)
         return super().parse_args(ctx, [f"{a}=true" if a in _BARE and i < end else a for i, a in enumerate(args)])
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
+        self._plain = False
         sections: dict[str, list[Any]] = {"Arguments": [], "Options": [], "Options for registries": []}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)

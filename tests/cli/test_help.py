@@ -63,7 +63,8 @@ def test_every_command_has_help_with_an_example(run: Run, name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_parameter_is_explained(name: str) -> None:
-    for parameter in made(name).params:
+    command = made(name)
+    for parameter in (*command.params, *getattr(command, "registry_params", ())):
         assert parameter.help, f"{name}: {parameter.name} has no help"
         if parameter.param_type_name == "option" and not parameter.is_flag:
             assert parameter.metavar, f"{name}: {parameter.name} doesn't say what its value is"
