@@ -143,7 +143,7 @@ def _change(place: Place, change: Callable[[str], str]) -> None:
     path = _real(place.path)
     folder = os.path.dirname(path) or "."
     try:
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+        _make_folders(folder)
         with _locked(folder):
             raw = read_bytes(Place(path)) or b""
             fresh = not raw.strip()
@@ -156,6 +156,14 @@ def _change(place: Place, change: Callable[[str], str]) -> None:
                 _write(path, new.encode())
     except OSError as error:
         raise ConfigurationError(place.path, f"can't be written: {(error.strerror or 'unknown').lower()}") from None
+
+
+def _make_folders(path: str) -> None:
+    """Make a directory and those above it, for us alone; `os.makedirs` gives the upper ones to all that umask allows."""
+    if path and not os.path.isdir(path):
+        _make_folders(os.path.dirname(path))
+        with suppress(FileExistsError):
+            os.mkdir(path, 0o700)
 
 
 def _write(path: str, data: bytes) -> None:
