@@ -153,3 +153,23 @@ def test_what_was_acknowledged_is_there_after_a_kill(tmp_path: Path) -> None:
     assert len(kept) > 3
     report = verify(layout, all_platforms=True, fast=True)
     assert {finding.code for finding in report.errors} <= {"schema", "config"}
+
+
+def test_an_upload_goes_on_after_a_kill(tmp_path: Path) -> None:
+    data = os.urandom(3 << 20)
+    with served(tmp_path / "layout", "-q") as server:
+        with Caller(server.host) as caller:
+            target = caller("POST", "/v2/app/blobs/uploads/").location
+            host, port = server.host.split(":")
+            with socket.create_connection((host, int(port))) as client:
+                head = f"PATCH {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n"
+                client.sendall(head.encode() + data[: 2 << 20])
+                while caller("GET", target).headers["Range"] == "0-0":
+                    pass
+                server.kill()
+    with served(tmp_path / "layout", "-q") as server, Caller(server.host) as caller:
+        there = int(caller("GET", target).headers["Range"].partition("-")[2]) + 1
+        assert 1 < there <= 2 << 20
+        rest = {**OCTETS, "Content-Range": f"{there}-{len(data) - 1}"}
+        assert caller("PUT", target, data[there:], rest, digest=digest(data)).status == 201
+        assert caller("GET", f"/v2/app/blobs/{digest(data)}").body == data
