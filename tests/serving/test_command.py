@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,14 @@ def refused(*arguments: object) -> tuple[int, str]:
     )
     assert done.stdout == ""
     return done.returncode, done.stderr
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if true():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it never came true")
 
 
 def test_it_says_where_it_listens_and_logs_each_request(tmp_path: Path) -> None:
@@ -60,11 +69,10 @@ def test_it_ends_within_a_second_whatever_its_clients_do(tmp_path: Path, how: si
         host, port = server.host.split(":")
         with socket.create_connection((host, int(port))) as slow, socket.create_connection((host, int(port))):
             slow.sendall(f"PATCH {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc".encode())
-            while caller("GET", target).headers["Range"] != "0-2":
-                pass
+            wait_until(lambda: caller("GET", target).headers["Range"] == "0-2")
             started = time.monotonic()
             assert server.end(how) == status
-            assert time.monotonic() - started < 1.5  # a second, and what a busy machine adds
+            assert time.monotonic() - started < 2.5  # half a second on an idle machine
     with served(tmp_path / "layout") as server, Caller(server.host) as caller:
         done = caller("PUT", target, b"defghi", {**OCTETS, "Content-Range": "3-8"}, digest=digest(b"abcdefghi"))
         assert done.status == 201
@@ -80,7 +88,7 @@ def test_a_request_that_is_under_way_is_still_answered(tmp_path: Path) -> None:
             client.sendall(head.encode() + b"a")
             time.sleep(0.1)
             server.process.send_signal(signal.SIGTERM)
-            time.sleep(0.1)
+            time.sleep(0.05)
             client.sendall(b"bc")
             assert client.recv(65536).startswith(b"HTTP/1.1 201 ")
         assert server.process.wait(10) == 0
@@ -157,16 +165,14 @@ def test_what_was_acknowledged_is_there_after_a_kill(tmp_path: Path) -> None:
 
 def test_an_upload_goes_on_after_a_kill(tmp_path: Path) -> None:
     data = os.urandom(3 << 20)
-    with served(tmp_path / "layout", "-q") as server:
-        with Caller(server.host) as caller:
-            target = caller("POST", "/v2/app/blobs/uploads/").location
-            host, port = server.host.split(":")
-            with socket.create_connection((host, int(port))) as client:
-                head = f"PATCH {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n"
-                client.sendall(head.encode() + data[: 2 << 20])
-                while caller("GET", target).headers["Range"] == "0-0":
-                    pass
-                server.kill()
+    with served(tmp_path / "layout", "-q") as server, Caller(server.host) as caller:
+        target = caller("POST", "/v2/app/blobs/uploads/").location
+        host, port = server.host.split(":")
+        with socket.create_connection((host, int(port))) as client:
+            head = f"PATCH {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n"
+            client.sendall(head.encode() + data[: 2 << 20])
+            wait_until(lambda: caller("GET", target).headers["Range"] != "0-0")
+            server.kill()
     with served(tmp_path / "layout", "-q") as server, Caller(server.host) as caller:
         there = int(caller("GET", target).headers["Range"].partition("-")[2]) + 1
         assert 1 < there <= 2 << 20
