@@ -159,7 +159,7 @@ def _change(place: Place, change: Callable[[str], str]) -> None:
 
 
 def _make_folders(path: str) -> None:
-    """Make a directory and those above it, for us alone; `os.makedirs` gives the upper ones to all that umask allows."""
+    """Make a directory and those above it for us alone; `os.makedirs` leaves the upper ones to the umask."""
     if path and not os.path.isdir(path):
         _make_folders(os.path.dirname(path))
         with suppress(FileExistsError):
