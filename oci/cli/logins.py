@@ -97,7 +97,7 @@ def _log_in(session: Session, name: str, username: str | None, password: str | N
     host = name.partition("/")[0]
     credentials = Credentials(username=user, password=password)
     check(host, credentials, settings_from(session, host))
-    where = keep(place, name, credentials, helpers)
+    where = keep(place, name, credentials, helpers, order=_order(session))
     print(f"logged in to {name}")
     session.note(f"the credentials are kept by {where}" if where != place.path else f"the credentials are in {where}")
 
@@ -139,7 +139,7 @@ def logout(
     if registry is None:
         raise UsageError("log out of which registry? give a HOST, or --all")
     name = parse_registry(registry)
-    if not forget(_place(session), name, _helpers(session)):
+    if not forget(_place(session), name, _helpers(session), order=_order(session)):
         from oci.errors import ConfigurationError
 
         raise ConfigurationError(_place(session).path, f"not logged in to {name}{_elsewhere(session, name)}")
@@ -192,13 +192,21 @@ def _files(session: Session) -> CredentialFiles:
 
     places = places_to_read(session.environ, uid=os.getuid(), authfile=session.access.get("authfile"))
     places = tuple(place.replace(required=False) for place in places)
-    return CredentialFiles(places, _helpers(session), warn=session.warn)
+    return CredentialFiles(places, _helpers(session), order=_order(session), warn=session.warn)
 
 
 def _helpers(session: Session) -> Helpers:
     from oci.registry.credential_helpers import Helpers
 
     return Helpers(environ=session.environ)
+
+
+def _order(session: Session) -> tuple[str, ...]:
+    """`credential-helpers` of registries.conf."""
+    from oci.cli.registries import settings_from
+
+    conf = settings_from(session, None).registries
+    return () if conf is None else conf.credential_helpers
 
 
 def _from_stdin() -> str:

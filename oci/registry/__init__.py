@@ -14,7 +14,9 @@
 `responses`                 a registry's error answers as our errors
 `client`                    one registry: scheme, credentials, redirects, retries and errors in one call
 `scope`, `challenge`        what a token is for; how a registry asks for one
-`auth`, `credentials`       tokens and Basic; where user names and passwords come from
+`auth`, `token`             which header a registry gets; one token from a token service
+`credentials`               where user names and passwords come from: `credential_files`, `credential_helpers`
+`login`, `json_edit`        credentials checked, kept and forgotten; a file changed in one place only
 `settings`                  all that a client is told from outside
 `registries_conf`           mirrors, rewritten names, blocked registries
 `endpoint`                  one place to find a repository

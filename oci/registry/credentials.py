@@ -2,8 +2,9 @@
 
 Each file in turn is asked for the most special entry: HOST/a/b before HOST/a before HOST. A helper of `credHelpers`
 speaks for its host in place of the file's own entries, a `credsStore` before the host's own entry. The first that has
-something is taken. Files are read once, and a helper is run once for a host, whatever the number of threads and
-repositories.
+something is taken. `credential-helpers` of registries.conf (containers-registries.conf(5)) names helpers that are
+asked before or after all files. Files are read once, and a helper is run once for a host, whatever the number of
+threads and repositories.
 """
 
 from __future__ import annotations
@@ -12,15 +13,17 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from oci.errors import ConfigurationError
+from oci.errors import ConfigurationError, show
 from oci.registry.credential_files import HUB, HUB_KEY, AuthFile, Place, canonical, host_of_key
 from oci.registry.credential_helpers import Helpers
 from oci.registry.settings import Credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-__all__ = ["CredentialFiles", "Fixed", "helper_keys"]
+__all__ = ["FILES", "CredentialFiles", "Fixed", "helper_keys"]
+
+FILES = "containers-auth.json"  # stands for the files among the helpers of registries.conf
 
 
 class Fixed:
@@ -45,9 +48,11 @@ class CredentialFiles:
         places: Sequence[Place],
         helpers: Helpers,
         *,
+        order: Sequence[str] = (),
         warn: Callable[[str], object] | None = None,
     ) -> None:
         self._places, self._helpers, self._warn = tuple(places), helpers, warn
+        self._order = tuple(order) or (FILES,)
         self._lock = threading.Lock()
         self._files: list[AuthFile] | None = None
         self._asked: dict[tuple[str, str], Credentials | None] = {}
@@ -65,13 +70,27 @@ class CredentialFiles:
         return None if found is None else found[1]
 
     def locate(self, host: str, repository: str | None) -> tuple[str, Credentials] | None:
-        """Give the credentials as `find` does, and the file that has or names them."""
+        """Give the credentials as `find` does, and the file that has or names them, or the helper."""
         with self._lock:
-            for file in self._read():
-                found = self._in(file, host, repository)
+            for name in self._order:
+                found = self._in_files(host, repository) if name == FILES else self._of_conf(name, host)
                 if found is not None:
-                    return file.path, found
+                    return found
         return None
+
+    def _in_files(self, host: str, repository: str | None) -> tuple[str, Credentials] | None:
+        for file in self._read():
+            found = self._in(file, host, repository)
+            if found is not None:
+                return file.path, found
+        return None
+
+    def _of_conf(self, helper: str, host: str) -> tuple[str, Credentials] | None:
+        if self._helpers.find(helper) is None:
+            self._tell(f"registries.conf: the credential helper docker-credential-{helper} is not installed")
+            return None
+        found = self._ask("registries.conf", helper, helper_keys(None, host))
+        return None if found is None else (f"docker-credential-{helper}", found)
 
     def _read(self) -> list[AuthFile]:
         if self._files is None:
@@ -92,7 +111,7 @@ class CredentialFiles:
     def _in(self, file: AuthFile, host: str, repository: str | None) -> Credentials | None:
         helper = file.helper_for(host)
         if helper is not None:
-            return self._ask(file, helper, host)
+            return self._ask(file.path, helper, helper_keys(file, host))
         keys = list(file.keys_for(host, repository))
         whole = [key for key in keys if host_of_key(key, legacy=file.legacy) == canonical(host)]
         special = [key for key in keys if key not in whole]
@@ -108,15 +127,15 @@ class CredentialFiles:
         if self._helpers.find(file.store) is None:
             self._tell(f"{file.path}: the credential helper docker-credential-{file.store} is not installed")
             return None
-        return self._ask(file, file.store, host)
+        return self._ask(file.path, file.store, helper_keys(file, host))
 
-    def _ask(self, file: AuthFile, helper: str, host: str) -> Credentials | None:
-        for key in helper_keys(file, host):
+    def _ask(self, named_by: str, helper: str, keys: Iterable[str]) -> Credentials | None:
+        for key in keys:
             if (helper, key) not in self._asked:
                 try:
                     self._asked[helper, key] = self._helpers.get(helper, key)
                 except ConfigurationError as error:
-                    raise ConfigurationError(file.path, f"credentials of {host}: {error}") from None
+                    raise ConfigurationError(named_by, f"credentials of {show(key)}: {error}") from None
             found = self._asked[helper, key]
             if found is not None:
                 return found
@@ -128,12 +147,12 @@ class CredentialFiles:
             self._warn(text)
 
 
-def helper_keys(file: AuthFile, host: str) -> Iterator[str]:
-    """Give the keys under which helpers know a host, beginning with the one for this file.
+def helper_keys(file: AuthFile | None, host: str) -> Iterator[str]:
+    """Give the keys under which helpers know a host, beginning with the one for this file (None: registries.conf).
 
     docker asks for Docker Hub by its URL, podman by its name.
     """
     if canonical(host) != HUB[0]:
         yield host
     else:
-        yield from (HUB_KEY, HUB[0]) if file.is_docker else (HUB[0], HUB_KEY)
+        yield from (HUB_KEY, HUB[0]) if file is not None and file.is_docker else (HUB[0], HUB_KEY)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -18,7 +18,7 @@ from oci.registry.client import Client
 from oci.registry.connect import DOCKER_HUB
 from oci.registry.credential_files import HUB, HUB_KEY, AuthFile, Place, canonical, host_of_key, read_bytes
 from oci.registry.credential_helpers import Helpers
-from oci.registry.credentials import Fixed, helper_keys
+from oci.registry.credentials import FILES, Fixed, helper_keys
 from oci.registry.json_edit import edited
 from oci.registry.settings import Credentials, Settings
 from oci.streams.atomic import AtomicFile
@@ -51,19 +51,20 @@ def _client(host: str, settings: Settings) -> Client:
     return Client(DOCKER_HUB if canonical(host) == HUB[0] else host, settings, insecure=insecure)
 
 
-def keep(place: Place, name: str, credentials: Credentials, helpers: Helpers) -> str:
+def keep(place: Place, name: str, credentials: Credentials, helpers: Helpers, *, order: Sequence[str] = ()) -> str:
     """Keep credentials for HOST or HOST/PART; give where they are now, in words.
 
-    Where the file names a helper for this host, it gets them.
+    Where the file names a helper for this host, it gets them; so does the first helper of registries.conf (`order`).
     """
-    host, _, part = name.partition("/")
+    host = name.partition("/")[0]
+    if order and order[0] != FILES:
+        helpers.store(order[0], _whole(name, order[0], "registries.conf"), credentials)
+        return f"the credential helper {order[0]}"
     file = AuthFile.read(place.replace(required=False)) or AuthFile(path=place.path)
     helper = file.helper_for(host) or file.store
     if helper is not None:
-        if part:
-            raise ConfigurationError(place.path, f"docker-credential-{helper} keeps whole hosts, not {show(name)}")
-        key = next(helper_keys(file, host))
-        helpers.store(helper, key, credentials)
+        _whole(name, helper, place.path)
+        helpers.store(helper, next(helper_keys(file, host)), credentials)
         if file.helper_for(host) is None:
             _change(place, lambda text: edited(text, ("auths", _key(file, name)), {}))  # as docker marks it
         return f"the credential helper {helper}"
@@ -84,8 +85,24 @@ def keep(place: Place, name: str, credentials: Credentials, helpers: Helpers) ->
     return place.path
 
 
-def forget(place: Place, name: str, helpers: Helpers) -> bool:
+def _whole(name: str, helper: str, named_by: str) -> str:
+    """Give the key of a host; helpers know no parts of one."""
+    if "/" in name:
+        raise ConfigurationError(named_by, f"docker-credential-{helper} keeps whole hosts, not {show(name)}")
+    return next(helper_keys(None, name))
+
+
+def forget(place: Place, name: str, helpers: Helpers, *, order: Sequence[str] = ()) -> bool:
     """Forget the credentials for HOST or HOST/PART; False where there were none."""
+    host, _, part = name.partition("/")
+    was = False
+    for helper in order:
+        if helper != FILES and not part and helpers.find(helper) is not None:
+            was = helpers.erase(helper, next(helper_keys(None, host))) or was
+    return _forget_in_file(place, name, helpers) or was
+
+
+def _forget_in_file(place: Place, name: str, helpers: Helpers) -> bool:
     file = AuthFile.read(place.replace(required=False))
     if file is None:
         return False

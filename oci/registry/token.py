@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote_plus
 
 from oci.errors import AuthenticationFailed, InvalidDocument, LimitExceeded, ProtocolViolation, RegistryRefused, show
+from oci.registry.credential_files import canonical
 from oci.registry.failures import NotReached
 from oci.registry.redirects import REDIRECTS, check_target, follow
 from oci.registry.responses import MAX_ERROR, parse_errors
@@ -125,8 +126,10 @@ class _Exchange:
     def __init__(self, send: Send, service: Service, credentials: Credentials | None, host: str) -> None:
         self._send, self._service, self._credentials, self._host = send, service, credentials, host
         self._place = service.realm.public
+        self._what = ""
 
     def get(self, scopes: Sequence[Scope]) -> Token:
+        self._what = _names(scopes)
         user = self._credentials.username if self._credentials is not None else ""
         pairs = [("account", user)] if user else []
         pairs += [("service", self._service.service)] if self._service.service else []
@@ -147,6 +150,7 @@ class _Exchange:
         self, scopes: Sequence[Scope], form: Mapping[str, str], *, otherwise: tuple[int, bytes] | None = None
     ) -> Token:
         """Post a form; where the service knows no POST, the answer `otherwise` counts."""
+        self._what = _names(scopes)
         pairs = [*form.items(), ("service", self._service.service), ("client_id", CLIENT_ID)]
         if scopes:
             pairs.append(("scope", " ".join(str(scope) for scope in scopes)))
@@ -204,7 +208,7 @@ class _Exchange:
 
     def _refused(self, status: int, raw: bytes) -> Exception:
         said = self._words(raw)
-        answer = f"the token service answers {status}{f' ({said})' if said else ''}"
+        answer = f"no token{self._what}: the token service answers {status}{f' ({said})' if said else ''}"
         if may_pass(status):
             return NotReached(self._place, answer)  # of the request that wants the token, nothing was done
         if status in (400, 401, 403, 406):  # 400: RFC 6749 section 5.2; 406: Artifactory, of nobody
@@ -214,9 +218,10 @@ class _Exchange:
         return RegistryRefused(self._place, answer, status=status)
 
     def _advice(self) -> str:
+        login = f"`ocikit login {show(canonical(self._host))}`"
         if self._credentials is None:
-            return f"it may want credentials: `ocikit login {show(self._host)}`"
-        return f"the credentials for {show(self._host)} may be wrong or too old: `ocikit login {show(self._host)}`"
+            return f"it may want credentials: {login}"
+        return f"the credentials may be wrong, or too old: {login}"
 
     def _words(self, raw: bytes) -> str:
         """What a refusal says, unless a secret of ours is in it: some services repeat what they were sent."""
@@ -228,6 +233,11 @@ class _Exchange:
                 if secret and _bare(secret)[:8] in _bare(said):
                     return ""
         return said
+
+
+def _names(scopes: Sequence[Scope]) -> str:
+    names = " and ".join(show(scope.repository) for scope in scopes)
+    return f" for {names}" if names else ""
 
 
 def _bare(text: str) -> str:

@@ -244,6 +244,24 @@ def test_a_helper_that_is_named_for_a_host_and_fails_is_an_error(programs: Progr
         programs.files(tmp_path, {"credsStore": "locked"}).find("quay.io", None)
 
 
+@pytest.mark.parametrize(("order", "who"), [(("keeper", "containers-auth.json"), "helper"), ((), "file"),
+    (("containers-auth.json", "keeper"), "file"), (("none", "containers-auth.json"), "file")])  # fmt: skip
+def test_helpers_of_registries_conf_come_in_their_order(
+    programs: Programs, tmp_path: Path, order: tuple[str, ...], who: str
+) -> None:
+    """containers-registries.conf(5), credential-helpers."""
+    programs.keep(**{"quay.io": ("helper", "pw"), "only.example": ("helper", "pw"), "docker.io": ("helper", "pw")})
+    auths = {"quay.io": {"auth": base64.b64encode(b"file:pw").decode()}}
+    told: list[str] = []
+    files = programs.files(tmp_path, {"auths": auths}, "auth.json", order=order, warn=told.append)
+    found = files.find("quay.io", "a/b")
+    assert found is not None
+    assert found.username == who
+    assert (files.find("only.example", None) is not None) == ("keeper" in order)
+    assert (files.find("registry-1.docker.io", "a/b") is not None) == ("keeper" in order)
+    assert len(told) == ("none" in order)
+
+
 def test_no_descriptor_stays_open(programs: Programs) -> None:
     programs.helpers.get("keeper", "quay.io")
     before = len(os.listdir("/proc/self/fd"))

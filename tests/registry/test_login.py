@@ -268,6 +268,19 @@ def test_a_helper_keeps_no_part_of_a_registry(programs: Programs, tmp_path: Path
         keep(place, "quay.io/team", ALICE, programs.helpers)
 
 
+def test_the_first_helper_of_registries_conf_gets_the_login(programs: Programs, tmp_path: Path) -> None:
+    place = at(tmp_path / "auth.json")
+    order = ("keeper", "containers-auth.json")
+    assert keep(place, "docker.io", ALICE, programs.helpers, order=order) == "the credential helper keeper"
+    assert set(programs.kept) == {"docker.io"}
+    assert not Path(place.path).exists()
+    with pytest.raises(ConfigurationError, match="whole hosts"):
+        keep(place, "quay.io/team", ALICE, programs.helpers, order=order)
+    assert forget(place, "docker.io", programs.helpers, order=order)
+    assert programs.kept == {}
+    assert keep(place, "quay.io", ALICE, programs.helpers, order=order[::-1]) == place.path
+
+
 def test_all_logins_are_forgotten(programs: Programs, tmp_path: Path) -> None:
     programs.keep(**{"gcr.io": ("a", "b"), "unrelated.example": ("c", "d")})
     auths = {"quay.io": ENTRY, "ghcr.io": ENTRY}
