@@ -244,7 +244,8 @@ def _credentials(session: Session, registry: str | None, side: str) -> Credentia
     if words is None:
         _, authfile = _said(session, side, "authfile")
         places = places_to_read(session.environ, uid=os.getuid(), authfile=authfile)
-        return CredentialFiles(places, Helpers(environ=session.environ), warn=session.warn)
+        order = session.settings["conf"].credential_helpers
+        return CredentialFiles(places, Helpers(environ=session.environ), order=order, warn=session.warn)
     if registry is None:
         raise UsageError(f"{option} is for one registry, and here may be several; use --authfile, or `ocikit login`")
     before = session.settings.setdefault(option, registry)
