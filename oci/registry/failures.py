@@ -24,6 +24,14 @@ class NotTrusted(NotReached):
 # What OpenSSL says when it reads "HTTP/1.1 400 Bad Request" for a handshake, by version.
 _PLAIN = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH")
 
+# What to do where no authority in certs.d would help, by OpenSSL's X509_V_ERR_… (verify(1)).
+_UNMENDABLE = {
+    9: "it is not valid yet: compare this machine's clock",
+    10: "it has to be renewed (if this machine's clock is right)",
+    62: "use a name that it is for",
+    64: "use a name that it is for",
+}
+
 
 def is_untrusted(error: BaseException) -> bool:
     """Say whether a certificate was refused here. (By name: `ssl` is imported where TLS is spoken.)"""
@@ -43,8 +51,9 @@ def _unreached(cause: BaseException, location: str, seconds: float | None) -> tu
     """Give the reason, whether it may pass, and whether it is no matter of trust."""
     if is_untrusted(cause):
         said = str(getattr(cause, "verify_message", "")).rstrip(".") or "it can't be verified"
-        what = f"put the authority that signed it into certs.d/{location}/ca.crt, or give --tls-verify=false"
-        return f"its certificate is not trusted: {said}; {what}", False, False
+        what = _UNMENDABLE.get(getattr(cause, "verify_code", None) or 0)
+        what = what or f"put the authority that signed it into certs.d/{location}/ca.crt"
+        return f"its certificate is not trusted: {said}; {what}, or give --tls-verify=false", False, False
     if _is_tls(cause):
         return _without_tls(str(getattr(cause, "reason", None) or "no reason given"))
     if isinstance(cause, TimeoutError):

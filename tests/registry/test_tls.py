@@ -128,6 +128,20 @@ def test_an_expired_certificate_is_refused(authority: Authority) -> None:
         get(server, TlsSettings(ca_file=str(authority.file)))
 
 
+def test_no_authority_is_asked_for_where_none_would_help(authority: Authority) -> None:
+    """It is signed by one that is trusted, but old or for another name: certs.d can't mend that."""
+    for pair, advice in (
+        (authority.server(expired=True), "it has to be renewed"),
+        (authority.server(["registry.example"]), "use a name that it is for"),
+    ):
+        with ScriptedServer(tls=pair) as server:
+            server.on("GET", "/.*")
+            with pytest.raises(NotTrusted) as caught:
+                get(server, TlsSettings(ca_file=str(authority.file)))
+        assert advice in str(caught.value)
+        assert "certs.d" not in str(caught.value)
+
+
 def test_plain_http_on_a_port_of_https_is_said_clearly() -> None:
     with ScriptedServer(garbage=b"HTTP/1.1 400 Bad Request\r\n\r\n") as plain, pytest.raises(NotReached) as caught:
         get(plain, TlsSettings(), f"https://{plain.host}/")
