@@ -73,7 +73,6 @@ class Authorizer:
         self._ways: dict[_Key, _Basic | Service] = {}  # what each repository asked for
         self._way: _Basic | Service | None = None  # what was asked for last: a repository never asked is the same
         self._kept: dict[_Key, _Kept] = {}
-        self._known: dict[str | None, Credentials | None] = {}
         self._pinged = False
 
     def __repr__(self) -> str:
@@ -207,16 +206,8 @@ class Authorizer:
                 del self._kept[key]
 
     def _credentials(self, wanted: tuple[Scope, ...]) -> Credentials | None:
-        repository = next((scope.repository for scope in wanted if scope.kind == "repository"), None)
-        with self._lock:
-            if repository in self._known:
-                return self._known[repository]
-        found = self._find(repository)
-        with self._lock:
-            self._known[repository] = found
-            while len(self._known) > MAX_TOKENS:
-                del self._known[next(iter(self._known))]
-        return found
+        # Asked each time: what a helper gives may be good for an hour only, and a copy of many takes longer.
+        return self._find(next((scope.repository for scope in wanted if scope.kind == "repository"), None))
 
 
 def _usable(challenges: Sequence[Challenge]) -> bool:

@@ -3,14 +3,15 @@
 Each file in turn is asked for the most special entry: HOST/a/b before HOST/a before HOST. A helper of `credHelpers`
 speaks for its host in place of the file's own entries, a `credsStore` before the host's own entry. The first that has
 something is taken. `credential-helpers` of registries.conf (containers-registries.conf(5)) names helpers that are
-asked before or after all files. Files are read once, and a helper is run once for a host, whatever the number of
-threads and repositories.
+asked before or after all files. Files are read once. A helper is run once for a host, whatever the number of threads
+and repositories; after a while it is asked again, for some give out what lives for an hour.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from oci.errors import ConfigurationError, show
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FILES", "CredentialFiles", "Fixed", "helper_keys"]
 
+REMEMBERED = 300.0  # seconds that a helper's answer counts: those of clouds are good for an hour or twelve
 FILES = "containers-auth.json"  # stands for the files among the helpers of registries.conf
 
 
@@ -50,12 +52,14 @@ class CredentialFiles:
         *,
         order: Sequence[str] = (),
         warn: Callable[[str], object] | None = None,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._places, self._helpers, self._warn = tuple(places), helpers, warn
+        self._clock = clock
         self._order = tuple(order) or (FILES,)
         self._lock = threading.Lock()
         self._files: list[AuthFile] | None = None
-        self._asked: dict[tuple[str, str], Credentials | None] = {}
+        self._asked: dict[tuple[str, str], tuple[float, Credentials | None]] = {}
         self._told: set[str] = set()
 
     def __repr__(self) -> str:
@@ -131,12 +135,13 @@ class CredentialFiles:
 
     def _ask(self, named_by: str, helper: str, keys: Iterable[str]) -> Credentials | None:
         for key in keys:
-            if (helper, key) not in self._asked:
+            when, found = self._asked.get((helper, key), (None, None))
+            if when is None or self._clock() - when >= REMEMBERED:
                 try:
-                    self._asked[helper, key] = self._helpers.get(helper, key)
+                    found = self._helpers.get(helper, key)
                 except ConfigurationError as error:
                     raise ConfigurationError(named_by, f"credentials of {show(key)}: {error}") from None
-            found = self._asked[helper, key]
+                self._asked[helper, key] = (self._clock(), found)
             if found is not None:
                 return found
         return None

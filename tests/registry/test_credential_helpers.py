@@ -11,6 +11,7 @@ import pytest
 
 from oci.errors import ConfigurationError
 from oci.registry.credential_helpers import MAX_OUTPUT, Helpers
+from oci.registry.credentials import REMEMBERED
 from oci.registry.settings import Credentials
 from tests.support.credential_programs import KEEPER, Programs
 
@@ -185,6 +186,19 @@ def test_cred_helpers_speak_for_their_hosts(programs: Programs, tmp_path: Path) 
         assert files.find("gcr.io", repository) == Credentials(username="_dcgcloud_token", password="ya29")
     assert files.find("other.example", None) is None
     assert len(programs.calls) == 1, "it is run once for a host"
+
+
+def test_a_helper_is_asked_again_after_a_while(programs: Programs, tmp_path: Path) -> None:
+    programs.keep(**{"gcr.io": ("_dcgcloud_token", "old")})
+    now = [1000.0]
+    files = programs.files(tmp_path, {"credHelpers": {"gcr.io": "keeper"}}, clock=lambda: now[0])
+    assert files.find("gcr.io", "a") == Credentials(username="_dcgcloud_token", password="old")
+    programs.keep(**{"gcr.io": ("_dcgcloud_token", "new")})
+    now[0] += REMEMBERED - 1
+    assert files.find("gcr.io", "a") == Credentials(username="_dcgcloud_token", password="old")
+    now[0] += 1
+    assert files.find("gcr.io", "a") == Credentials(username="_dcgcloud_token", password="new")
+    assert len(programs.calls) == 2
 
 
 def test_creds_store_speaks_for_all_hosts(programs: Programs, tmp_path: Path) -> None:
