@@ -1,7 +1,8 @@
 """Layers that are kept elsewhere: the `urls` of a descriptor, followed only for who asked for it.
 
 image-spec v1.1.1 descriptor.md#properties (`urls`), layer.md#non-distributable-layers. The addresses are the image's
-word, so they are worth nothing by themselves: https only, no credentials, and the bytes are verified like any others.
+word, so they are worth nothing by themselves: https only, no credentials and no token, and the bytes are verified like
+any others. They lead no further than a redirect of the image's registry could: not to this machine, nor its link.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ MAX_URLS = 8  # addresses tried for one layer; manifests have one or two
 
 
 class _ForeignPlace:
-    """One address of a layer, asked anonymously."""
+    """One address of a layer, asked anonymously, as if its registry had sent us there."""
 
-    def __init__(self, url: Url, settings: Settings, http: Http) -> None:
+    def __init__(self, url: Url, registry: str, settings: Settings, http: Http) -> None:
         from oci.registry.client import Client
 
         self._url = url
-        self.client: Client = Client(url.location, settings.replace(credentials=None), http=http)
+        self.client: Client = Client(registry, settings.replace(credentials=None), http=http)
 
     def __str__(self) -> str:
         return self._url.public
@@ -49,12 +50,12 @@ class _ForeignPlace:
         )
 
 
-def foreign_places(urls: Sequence[str], settings: Settings, http: Http) -> Iterator[_ForeignPlace]:
-    """Give the places that a descriptor's `urls` name; what is not https is left out."""
+def foreign_places(urls: Sequence[str], registry: str, settings: Settings, http: Http) -> Iterator[_ForeignPlace]:
+    """Give the places that a descriptor of an image at `registry` names as `urls`; what is not https is left out."""
     for text in urls[:MAX_URLS]:
         try:
             url = parse_url(text)
         except ProtocolViolation:
             continue
         if url.scheme == "https":
-            yield _ForeignPlace(url, settings, http)
+            yield _ForeignPlace(url, registry, settings, http)

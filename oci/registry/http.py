@@ -33,7 +33,7 @@ from oci.registry.dial import dial
 from oci.registry.failures import NotReached, NotTrusted, broken, is_untrusted, not_reached
 from oci.registry.outgoing import BodyFailed, Outgoing, headers_to_send
 from oci.registry.proxies import Proxy, proxy_for
-from oci.registry.urls import Url, parse_url
+from oci.registry.urls import Url, is_loopback_name, parse_url
 
 if TYPE_CHECKING:
     import socket
@@ -72,6 +72,8 @@ class _Door:
         self.place, self.location, self.far = url.origin, url.location, far
         self.stall, self.connect_timeout = http.settings.stall_timeout, http.settings.connect_timeout
         self.watch, self.is_closing = http._watch, http._closing.is_set
+        self.near = False  # plain http because the host's name says that it is this machine, and for no other reason
+        self.here = False  # it is this machine, as was found
         self.proxy: Proxy | None = None
         self.trust_more: Any = None  # () -> None: load the system's authorities, which take 20 ms
 
@@ -103,17 +105,29 @@ class _Connection(HTTPConnection):
         seconds = self.timeout if isinstance(self.timeout, (int, float)) else self._door.connect_timeout
         options = self.socket_options or ()
         sock = dial(self.host, self.port, seconds=seconds, closing=self._door.is_closing, options=options)  # type: ignore[arg-type]
-        if self._door.far and self._door.proxy is None:
-            from oci.registry.redirects import is_local_address
-
-            peer = sock.getpeername()[0]
-            if is_local_address(peer):
+        if self._door.proxy is None:
+            try:
+                self._check_peer(sock.getpeername()[0])
+            except BaseException:
                 sock.close()
-                raise ProtocolViolation(self._door.place, f"a redirect to {peer}, which is an address of this machine")
+                raise
         self._drop_twin()
         self._twin = sock.dup()  # TLS takes the socket over, and a handshake has to be ended too
         self._door.watch(self._twin)
         return sock
+
+    def _check_peer(self, peer: str) -> None:
+        """See whom a name led to: who owns it may have it lead to this machine, or a name of this machine away."""
+        from oci.registry.redirects import is_local_address
+
+        door = self._door
+        if door.far and is_local_address(peer):
+            reason = f"it leads to {peer}, which is an address of this machine or its link; not followed"
+            raise ProtocolViolation(door.place, reason)
+        door.here = is_loopback_name(peer)
+        if door.near and not door.here:
+            what = "give --tls-verify=false, or `insecure` in registries.conf, if that is meant"
+            raise ProtocolViolation(door.place, f"plain http, but {peer} is another machine; {what}")
 
     def connect(self) -> None:
         self._spoiled, self._used, self._ahead = False, False, b""
@@ -230,6 +244,12 @@ class Http:
         """Take any certificate of this HOST[:PORT] (`insecure` in registries.conf)."""
         self._unverified.add(location.lower())
 
+    def is_here(self, url: Url) -> bool:
+        """Say whether connections to this server ended on this machine, whatever its name is."""
+        with self._lock:
+            found = self._pools.get((url.origin, False))
+        return found is not None and found[1].here
+
     def send(
         self,
         method: str,
@@ -311,6 +331,8 @@ class Http:
 
     def _new_pool(self, url: Url, far: bool, hurry: bool) -> tuple[HTTPConnectionPool, _Door]:
         door = _Door(self, url, far)
+        if url.scheme == "http" and self.settings.plain_http is None and url.location not in self._unverified:
+            door.near = is_loopback_name(url.host)
         words: dict[str, Any] = {"maxsize": POOL, "block": False, "door": door}
         host, port = url.host, url.port
         proxy = door.proxy = proxy_for(url, self.settings.proxies)

@@ -76,7 +76,7 @@ def _is_public(host: str) -> bool:
 def _address(host: str):  # type: ignore[no-untyped-def]
     import ipaddress
 
-    text = host.strip("[]")
+    text = host.strip("[]").rstrip(".")
     try:
         address = ipaddress.ip_address(text)
     except ValueError:

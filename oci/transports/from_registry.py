@@ -142,7 +142,7 @@ class RegistrySource(VerifyingReader):
         """Who may have a blob, in the order to ask."""
         places: list[Place] = list(self._places)
         if descriptor.urls and self._settings.foreign_urls:
-            places += foreign_places(descriptor.urls, self._settings, self._connected.http)
+            places += foreign_places(descriptor.urls, self._places[0].host, self._settings, self._connected.http)
         return places
 
     def knows(self, digest: Digest) -> bool:
