@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Headers", "Http", "NotReached", "NotTrusted", "Response"]
 
+MAX_SERVERS = 64  # whose connections are kept; a registry can send us to another server for each blob
 POOL = 16  # connections kept for each server: twice the layers that are moved at a time
 PIECE = 1 << 18  # bytes sent between two looks for an early answer
 TICK = 1.0  # seconds that sending waits before it looks again
@@ -325,9 +326,11 @@ class Http:
             if self._closing.is_set():
                 raise ConnectionFailed(url.public, "closed by us", again=False)
             key = (url.origin, far)
-            if key not in self._pools:
-                self._pools[key] = self._new_pool(url, far, hurry)
-            return self._pools[key]
+            found = self._pools.pop(key, None) or self._new_pool(url, far, hurry)
+            self._pools[key] = found  # the one used last stands last
+            if len(self._pools) > MAX_SERVERS:  # its connections are closed when the last one in use comes back
+                del self._pools[next(iter(self._pools))]
+            return found
 
     def _new_pool(self, url: Url, far: bool, hurry: bool) -> tuple[HTTPConnectionPool, _Door]:
         door = _Door(self, url, far)

@@ -25,6 +25,7 @@ __all__ = ["catalog", "tags"]
 
 PAGE = 1000  # names asked for at once: what docker-registry and ECR give at most
 MAX_LIST = 32 << 20  # bytes of one page: some registries give all in one, GCR with some words on every manifest
+MAX_OBJECTS = 400_000  # lists and objects in one page: GCR has two for each manifest; empty ones are 64 bytes of memory
 MAX_NAMES = 1_000_000  # names in one list; each takes some 150 bytes of memory
 
 
@@ -97,6 +98,9 @@ def _names(
 
 
 def _read(raw: bytes, key: str, is_name: Callable[[str], bool], url: str, what: str) -> list[str]:
+    objects = raw.count(b"[") + raw.count(b"{")
+    if objects > MAX_OBJECTS:  # before they are made: 3 bytes of text become 64 in memory, or 240
+        raise LimitExceeded(f"lists and objects in the {what}", MAX_OBJECTS, objects)
     fields = Fields(loads(raw, document=what, limit=MAX_LIST), document=what, null_is_absent=True)
     names: list[str] = []
     for value in fields.optional_array(key) or ():  # null for an empty list: Go's way of writing one

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Deleted", "delete", "delete_tag", "in_parallel", "retag", "tags_of"]
 
 JOBS = 8  # questions at once: each takes one way to the registry and back, and no more
+AHEAD = 64  # questions that wait or are answered, and not yet given; a repository may have a million tags
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -116,12 +117,20 @@ def in_parallel(
     ask: Callable[[_T], _R], things: Iterable[_T], *, abort: Callable[[], object]
 ) -> Iterator[tuple[_T, _R]]:
     """Give each thing with what `ask` says of it, in their order; an interrupt calls `abort` to end all waiting."""
-    from concurrent.futures import ThreadPoolExecutor
+    from collections import deque
+    from concurrent.futures import Future, ThreadPoolExecutor
 
-    things = list(things)
+    asked: deque[tuple[_T, Future[_R]]] = deque()
     with ThreadPoolExecutor(JOBS) as pool:
         try:
-            yield from zip(things, pool.map(ask, things), strict=True)
+            for thing in list(things):
+                asked.append((thing, pool.submit(ask, thing)))
+                if len(asked) == AHEAD:
+                    first, answer = asked.popleft()
+                    yield first, answer.result()
+            while asked:
+                first, answer = asked.popleft()
+                yield first, answer.result()
         except BaseException as error:
             if not isinstance(error, Exception):
                 abort()

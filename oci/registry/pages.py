@@ -28,7 +28,7 @@ class Pages:
     def __init__(self, first: str, *, host: str, what: str) -> None:
         self._next: str | None = first
         self._host, self._what = host, what
-        self._followed = {first}
+        self._followed = {hash(first)}  # links are long, and there may be many
         self._idle = 0
         self.page = first
 
@@ -45,7 +45,7 @@ class Pages:
         linked = next_page(response.headers.all("Link"), page=self.page, host=self._host)
         if linked is not None:
             self._idle = 0 if new else self._idle + 1
-            if linked in self._followed or self._idle >= MAX_IDLE:
+            if hash(linked) in self._followed or self._idle >= MAX_IDLE:
                 raise ProtocolViolation(
                     f"{self._host}{self.page}", f"{self._what}: its pages go round in circles; the list is not complete"
                 )
@@ -54,10 +54,10 @@ class Pages:
         if linked is not None:
             if len(self._followed) >= MAX_PAGES:
                 raise LimitExceeded(f"pages of {self._what}", MAX_PAGES)
-            self._followed.add(linked)
+            self._followed.add(hash(linked))
         self._next = linked
 
     def restart(self, first: str) -> None:
         """Ask for the first page in another way."""
-        self._followed.add(first)
+        self._followed.add(hash(first))
         self._next = first

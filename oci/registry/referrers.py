@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["has_api", "referrers", "referrers_tag"]
 
 MAX_REFERRERS = 100_000  # of one manifest; signatures, attestations and the like come by the dozen
+MAX_LISTED = 64 << 20  # bytes of all pages of one list: who wants it whole holds it in memory, annotations too
 
 # What registries without the API have been seen to say: 404 (the spec's word), 405 (ECR), 400 (Nexus), 406.
 _UNAVAILABLE = (400, 404, 405, 406)
@@ -58,13 +59,17 @@ def referrers(repository: Manifests, digest: Digest, *, artifact_type: str | Non
     RegistryError.
     """
     seen: set[Digest] = set()
+    listed = 0
     what = f"referrers of {repository}@{digest}"
     path = f"/v2/{repository.name}/referrers/{digest}"
     if artifact_type is not None:
         path += f"?artifactType={quote(artifact_type, safe='')}"
     pages = Pages(path, host=repository.client.host, what=what)
     for page in pages:
-        found, response, filtered = _page(repository, page, what)
+        found, response, filtered, length = _page(repository, page, what)
+        listed += length
+        if listed > MAX_LISTED:
+            raise LimitExceeded(f"bytes of the list of {what}", MAX_LISTED)
         if found is None and page != path:  # it has the API, so the tag is no answer
             raise ProtocolViolation(response.place, f"{what}: the registry has lost a page of the list on the way")
         from_api = found is not None
@@ -84,12 +89,12 @@ def referrers(repository: Manifests, digest: Digest, *, artifact_type: str | Non
 def has_api(repository: Manifests, digest: Digest) -> bool:
     """Ask whether the registry has the referrers API: it answers 200 for any digest then."""
     what = f"referrers of {repository}@{digest}"
-    found, _, _ = _page(repository, f"/v2/{repository.name}/referrers/{digest}", what)
+    found, *_ = _page(repository, f"/v2/{repository.name}/referrers/{digest}", what)
     return found is not None
 
 
-def _page(repository: Manifests, page: str, what: str) -> tuple[list[Descriptor] | None, Response, bool]:
-    """One page of the API: its entries (None where there is no such API), the answer, and whether it was filtered."""
+def _page(repository: Manifests, page: str, what: str) -> tuple[list[Descriptor] | None, Response, bool, int]:
+    """One page of the API: its entries (None without such an API), the answer, whether it was filtered, its length."""
     with repository.client.request(
         "GET",
         page,
@@ -100,14 +105,15 @@ def _page(repository: Manifests, page: str, what: str) -> tuple[list[Descriptor]
     ) as response:
         if response.status != 200 or plain_type(response) in ("text/html", "text/plain"):
             response.discard()
-            return None, response, False
+            return None, response, False, 0
         refuse_encoding(response, what)
         raw = response.read(MAX_MANIFEST, what)
     if media_type_of(response, raw, what=what) != media_types.INDEX:
-        return None, response, False
+        return None, response, False, 0
     applied = ",".join(response.headers.all("OCI-Filters-Applied")).lower()
     filtered = "artifacttype" in (word.strip() for word in applied.split(","))
-    return list(parse_index(raw, media_type=media_types.INDEX).model.manifests), response, filtered
+    entries = list(parse_index(raw, media_type=media_types.INDEX).model.manifests)
+    return entries, response, filtered, len(raw)
 
 
 def _by_tag(repository: Manifests, digest: Digest) -> list[Descriptor]:

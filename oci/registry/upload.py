@@ -46,6 +46,7 @@ MAX_WHOLE = 128 << 10  # bytes of a blob that is sent with the POST; Go's server
 MAX_FAILURES = (
     100  # of one blob in all: a registry that takes one byte and cuts the connection makes progress for years
 )
+MAX_MEAGRE = 100  # chunks of one blob of which less than half was taken; the same, without a cut
 
 # What most registries take (ECR wants 5 MiB, Harbor on GCS multiples of 256 KiB) and what a cut may cost.
 CHUNK_SIZE = 16 << 20
@@ -99,6 +100,7 @@ class _Push:
         self._digest, self._size, self._body = descriptor.digest, descriptor.size, body
         self._what = f"blob {descriptor.digest}"
         self.session, self._offset = session, 0
+        self._meagre = 0
         self._in_chunks = not manners.whole
 
     def run(self) -> None:
@@ -200,6 +202,10 @@ class _Push:
                 taken = start + length
             if not start < taken <= start + length:
                 raise ConnectionFailed(response.url, f"{self._what}: the registry lost count, it has {taken} bytes now")
+            self._meagre += taken - start < length / 2
+            if self._meagre > MAX_MEAGRE:
+                reason = f"{self._what}: the registry takes a few bytes of each chunk only, it has {taken} bytes now"
+                raise ProtocolViolation(response.url, reason)
             self._offset = taken
         return session
 
