@@ -123,7 +123,8 @@ class Server:
 
     def wait(self) -> None:
         """Wait until the server has ended; signals are handled meanwhile."""
-        while not self._ended.wait(3600):
+        # Not for ever: a signal that comes just before the wait begins would not be seen until it ends.
+        while not self._ended.wait(0.2):
             pass
 
 
