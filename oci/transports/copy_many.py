@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from functools import partial
 from typing import Literal, Protocol
 
-from oci.errors import ConfigurationError, OciError
+from oci.errors import ConfigurationError, OciError, show
 from oci.spec.digest import Digest
 from oci.spec.platform import Platform
 from oci.spec.record import Record
@@ -105,15 +105,19 @@ class _Job(Record):
 
 
 def _jobs(sync: Sync, places: Places, with_referrers: bool, warn: Warn | None) -> Iterator[_Job]:
-    if any(character in pattern for pattern in sync.tags for character in _WILD):
+    patterns = [pattern for pattern in sync.tags if any(character in pattern for character in _WILD)]
+    idle: list[str] = []
+    if patterns:
         tags = [tag for tag in places.tags(sync.source) if _matches(tag, sync.tags)]
-        missing = [tag for tag in sync.tags if not any(c in tag for c in _WILD) and tag not in tags]
+        idle = [pattern for pattern in patterns if not any(fnmatchcase(tag, pattern) for tag in tags)]
+        missing = [tag for tag in sync.tags if tag not in patterns and tag not in tags]
         tags += missing  # said by name: that it is not there is an error
     else:
         tags = list(dict.fromkeys(sync.tags))
     tags = [tag for tag in tags if not _matches(tag, sync.exclude)]
-    if not tags and warn is not None:
-        warn(f"{sync.where}: no tag of {sync.source} matches")
+    if warn is not None:
+        for message in [f" {show(pattern)!r}" for pattern in idle] if tags else [""]:
+            warn(f"{sync.where}: no tag of {sync.source} matches{message}")
     for tag in tags:
         yield _Job(
             source=sync.source.replace(tag=tag),

@@ -238,6 +238,9 @@ def test_a_tag_said_by_name_that_is_not_there_fails_and_a_pattern_only_warns(mak
     told: list[str] = []
     assert run((synced(tags=("w*",)),), warn=told.append) == []
     assert told == ["here: no tag of oci:from matches"]
+    # One that matches nothing beside one that does is said too: it may be a typing error.
+    assert [one.source for one in run((synced(tags=("w*", "v1*", "x?")),), warn=told.append)] == ["oci:from:v1"]
+    assert told[1:] == ["here: no tag of oci:from matches 'w*'", "here: no tag of oci:from matches 'x?'"]
 
 
 def test_a_repository_that_can_not_be_listed_is_one_failure(maker: LayoutMaker) -> None:
