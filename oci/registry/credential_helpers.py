@@ -65,7 +65,7 @@ class Helpers(Record):
         if status != 0:
             if _NOT_FOUND in out.lower():
                 return None
-            raise self._failed(name, "get", status, out or said)
+            raise self._failed(name, "get", status, said if out.lstrip().startswith(b"{") else out or said)
         return _read(name, out)
 
     def store(self, name: str, key: str, credentials: Credentials) -> None:
@@ -162,6 +162,8 @@ class Helpers(Record):
 
     def _failed(self, name: str, action: str, status: int, said: bytes, secret: str = "") -> ConfigurationError:
         text = said.decode("utf-8", "replace")
+        if text.lstrip().startswith("{"):  # an answer, which holds the secret, and no reason
+            text = ""
         words = next((line for line in text.splitlines() if line.strip()), "").strip()
         if secret and (secret[:8] in text or dumps(secret).decode()[1:9] in text):
             words = ""

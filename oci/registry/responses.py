@@ -10,7 +10,9 @@ from __future__ import annotations
 import binascii
 import contextlib
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
+from urllib.parse import unquote_plus
 
 from oci.errors import (
     AuthenticationFailed,
@@ -27,7 +29,7 @@ from oci.spec.wire import loads
 if TYPE_CHECKING:
     from oci.registry.http import Response
 
-__all__ = ["MAX_ERROR", "MAX_ERRORS", "Fault", "body_of", "error_of", "parse_errors", "repeats"]
+__all__ = ["MAX_ERROR", "MAX_ERRORS", "Fault", "body_of", "error_of", "parse_errors", "repeats", "tells"]
 
 MAX_ERROR = 65536  # bytes of an error answer; real ones have some hundred, pages of proxies some thousand
 SOON = 5.0  # seconds for it; the status is there already
@@ -125,7 +127,24 @@ def repeats(raw: bytes, authorization: str | None) -> bool:
             secrets.append(binascii.a2b_base64(word).partition(b":")[2])
     text = raw.replace(b"\\", b"")  # JSON may have escaped quotes and slashes
     begins = [secret.replace(b"\\", b"")[: _TELLING[-1]] for secret in secrets]
-    return any(len(begin) in _TELLING and begin in text for begin in begins)
+    if any(len(begin) in _TELLING and begin in text for begin in begins):
+        return True
+    said = "; ".join(str(fault) for fault in parse_errors(raw))  # Go writes \u003c for "<", others more
+    return tells(said, (secret.decode("utf-8", "replace") for secret in secrets if len(secret) >= _TELLING[0]))
+
+
+def tells(said: str, secrets: Iterable[str]) -> bool:
+    """Say whether words of an answer repeat a secret, as it is or as a form has it.
+
+    Words are shown cut, in capitals, and with other blanks: the secret's beginning is enough.
+    """
+    found = (_bare(said), _bare(unquote_plus(said)))
+    begins = (_bare(show(secret[:40]))[:8] for secret in secrets)
+    return any(begin and any(begin in words for words in found) for begin in begins)
+
+
+def _bare(text: str) -> str:
+    return "".join(text.split()).casefold()
 
 
 def _advice(status: int, codes: tuple[str, ...], host: str, foreign: str | None, known: bool) -> str:

@@ -23,7 +23,7 @@ from oci.errors import AuthenticationFailed, InvalidDocument, LimitExceeded, Pro
 from oci.registry.credential_files import canonical
 from oci.registry.failures import NotReached
 from oci.registry.redirects import REDIRECTS, check_target, follow
-from oci.registry.responses import MAX_ERROR, parse_errors
+from oci.registry.responses import MAX_ERROR, parse_errors, tells
 from oci.registry.retry import may_pass
 from oci.registry.urls import Url, is_loopback_name, parse_url
 from oci.spec.record import Record
@@ -228,20 +228,14 @@ class _Exchange:
         said = "; ".join(str(fault) for fault in parse_errors(raw[:MAX_ERROR]))
         if self._credentials is not None:
             password, token = self._credentials.password, self._credentials.identity_token
-            for secret in (password, token, b64encode(_pair(self._credentials)).decode()):
-                # Words are shown cut and with other blanks: the secret's beginning is enough.
-                if secret and _bare(secret)[:8] in _bare(said):
-                    return ""
+            if tells(said, (password, token or "", b64encode(_pair(self._credentials)).decode())):
+                return ""
         return said
 
 
 def _names(scopes: Sequence[Scope]) -> str:
     names = " and ".join(show(scope.repository) for scope in scopes)
     return f" for {names}" if names else ""
-
-
-def _bare(text: str) -> str:
-    return "".join(show(text[:4096]).split()).casefold()
 
 
 def _usable_for(expires_in: object) -> float:
