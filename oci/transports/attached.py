@@ -11,8 +11,10 @@ from collections.abc import Callable, Sequence
 
 from oci.errors import LimitExceeded
 from oci.layout.blobs import is_at_hand
+from oci.layout.documents import read_document
 from oci.layout.walk import is_document
 from oci.spec.descriptor import Descriptor
+from oci.spec.manifest import Manifest
 from oci.spec.record import Record
 from oci.transports.base import ImageSource, Warn
 
@@ -37,7 +39,8 @@ def gather(
 ) -> tuple[Attached, ...]:
     """Find all referrers of these documents, each behind what it refers to; `plan` says what each one consists of.
 
-    Referrers that are listed and not stored are left out, with a warning. LimitExceeded.
+    Referrers that are listed and not stored, or that refer to something else, are left out, with a warning: a registry
+    that lists the signature of another image would have us bring it to our own, where it counts. LimitExceeded.
     """
     found: list[Attached] = []
     seen = {subject.digest for subject in subjects}
@@ -59,13 +62,19 @@ def gather(
                             f"{source.reference}: {referrer.digest}, which refers to it, is not stored there; left out"
                         )
                     continue
+                model = read_document(source, referrer).model
+                if model.subject is None or model.subject.digest != subject.digest:
+                    if warn is not None:
+                        warn(f"{source.reference}: {referrer.digest} is listed, but does not refer to it; left out")
+                    continue
                 blobs, documents = plan(referrer)
-                # What a list says besides is not the referrer's own word: only its type goes on.
+                # What a list says is not the referrer's own word: only its type goes on, if there is one.
+                kind = model.artifact_type or (model.config.media_type if isinstance(model, Manifest) else None)
                 plain = Descriptor(
                     media_type=referrer.media_type,
                     digest=referrer.digest,
                     size=referrer.size,
-                    artifact_type=referrer.artifact_type,
+                    artifact_type=None if referrer.artifact_type is None else kind,
                 )
                 found.append(Attached(referrer=plain, blobs=tuple(blobs), documents=tuple(documents[:-1])))
                 new = [one for one in documents[:-1] if one.digest not in seen]
