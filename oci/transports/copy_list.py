@@ -59,7 +59,14 @@ class Sync(Record):
     referrers: bool = False
 
     def target(self, tag: str) -> Reference:
-        """Give the reference that a tag is copied to. ConfigurationError."""
+        """Give the reference that a tag is copied to. ConfigurationError.
+
+        The tag is a stranger's word: a layout's may be anything, and where it becomes a part of a path it stays one.
+        """
+        if _TAG in self.destination and not {"", ".", ".."}.isdisjoint(tag.split("/")):
+            raise ConfigurationError(
+                self.where, f"the tag {show(tag)!r} of {self.source} can't be put into a destination"
+            )
         text = self.destination.replace(_TAG, tag) if _TAG in self.destination else f"{self.destination}:{tag}"
         return _parse(text, self.where, "destination")
 
@@ -137,10 +144,10 @@ def _toml(text: str, name: str) -> Iterator[Sync]:
 
     try:
         value = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(name, f"not TOML: {error}") from None
     except RecursionError:
         raise ConfigurationError(name, "not TOML: nested too deeply") from None
+    except ValueError as error:  # what isn't TOML, with its line; and numbers of thousands of digits
+        raise ConfigurationError(name, f"not TOML: {error}") from None
     for key in value:
         if key != "sync":
             raise ConfigurationError(name, f"unknown table or key {show(key)!r}; entries begin with [[sync]]")
