@@ -19,9 +19,9 @@ from oci.errors import show
 from oci.spec.reference import is_host, is_repository
 
 if TYPE_CHECKING:
-    from oci.registry.credential_files import Place
-    from oci.registry.credential_helpers import Helpers
-    from oci.registry.credentials import CredentialFiles
+    from oci.auth.credential_files import Place
+    from oci.auth.credential_helpers import Helpers
+    from oci.auth.credentials import CredentialFiles
 
 __all__ = ["login", "logout"]
 
@@ -82,16 +82,18 @@ def login(
 
 
 def _log_in(session: Session, name: str, username: str | None, password: str | None) -> None:
+    from oci.auth.credential import Credentials
     from oci.cli.registries import settings_from
     from oci.registry.login import check, keep
-    from oci.registry.settings import Credentials
 
     place, helpers = _place(session), _helpers(session)
     user = _ask_user(session, name) if username is None else username
     if not user or ":" in user or not user.isprintable():
         raise UsageError(f"--username {show(user)!r}: a user name is not empty, and has no ':' in it (RFC 7617)")
     if password is None:
-        password = _ask_password(user)
+        if not sys.stdin.isatty():
+            raise UsageError("the password is missing, and there is no terminal to ask for it; use --password-stdin")
+        password = ask_password(user)
     if not password:
         raise UsageError("the password is empty")
     host = name.partition("/")[0]
@@ -181,14 +183,14 @@ def _elsewhere(session: Session, name: str) -> str:
 
 
 def _place(session: Session) -> Place:
-    from oci.registry.credential_files import place_to_write
+    from oci.auth.credential_files import place_to_write
 
     return place_to_write(session.environ, uid=os.getuid(), authfile=session.access.get("authfile"))
 
 
 def _files(session: Session) -> CredentialFiles:
-    from oci.registry.credential_files import places_to_read
-    from oci.registry.credentials import CredentialFiles
+    from oci.auth.credential_files import places_to_read
+    from oci.auth.credentials import CredentialFiles
 
     places = places_to_read(session.environ, uid=os.getuid(), authfile=session.access.get("authfile"))
     places = tuple(place.replace(required=False) for place in places)
@@ -196,7 +198,7 @@ def _files(session: Session) -> CredentialFiles:
 
 
 def _helpers(session: Session) -> Helpers:
-    from oci.registry.credential_helpers import Helpers
+    from oci.auth.credential_helpers import Helpers
 
     return Helpers(environ=session.environ)
 
@@ -227,9 +229,11 @@ def _ask_user(session: Session, name: str) -> str:
     return sys.stdin.readline().strip() or known
 
 
-def _ask_password(user: str) -> str:
-    if not sys.stdin.isatty():
-        raise UsageError("the password is missing, and there is no terminal to ask for it; use --password-stdin")
+def ask_password(user: str) -> str:
+    """Ask for a password on the terminal; it is not shown. No answer (Ctrl-D) is an empty one."""
     import getpass
 
-    return getpass.getpass(f"Password of {show(user)}: ")
+    try:
+        return getpass.getpass(f"Password of {show(user)}: ")
+    except EOFError:
+        return ""

@@ -23,7 +23,9 @@ from oci.cli.session import Session
 from oci.errors import show
 
 if TYPE_CHECKING:
-    from oci.registry.settings import Credentials, CredentialSource, Proxies, Settings, TlsSettings
+    from oci.auth.credential import Credentials, CredentialSource
+    from oci.http.settings import Proxies, TlsSettings
+    from oci.registry.settings import Settings
     from oci.transports.registries import Opener
 
 __all__ = ["CopyCommand", "LayersCommand", "RegistryCommand", "opener", "settings_from"]
@@ -219,7 +221,7 @@ def _verify(session: Session, side: str) -> bool | None:
 
 
 def _tls(session: Session, side: str, verify: bool) -> TlsSettings:
-    from oci.registry.settings import TlsSettings
+    from oci.http.settings import TlsSettings
 
     environ = session.environ
     home = config_home(session)
@@ -236,9 +238,9 @@ def _tls(session: Session, side: str, verify: bool) -> TlsSettings:
 
 
 def _credentials(session: Session, registry: str | None, side: str) -> CredentialSource:
-    from oci.registry.credential_files import places_to_read
-    from oci.registry.credential_helpers import Helpers
-    from oci.registry.credentials import CredentialFiles, Fixed
+    from oci.auth.credential_files import places_to_read
+    from oci.auth.credential_helpers import Helpers
+    from oci.auth.credentials import CredentialFiles, Fixed
 
     option, words = _said(session, side, "creds")
     if words is None:
@@ -261,7 +263,7 @@ def _credentials(session: Session, registry: str | None, side: str) -> Credentia
 
 
 def _user_and_password(option: str, words: str) -> Credentials:
-    from oci.registry.settings import Credentials
+    from oci.auth.credential import Credentials
 
     user, colon, password = words.partition(":")
     if not user:
@@ -269,14 +271,14 @@ def _user_and_password(option: str, words: str) -> Credentials:
     if not colon:
         if not sys.stdin.isatty():
             raise UsageError(f"{option}: the password is missing, and there is no terminal to ask for it")
-        import getpass
+        from oci.cli.logins import ask_password
 
-        password = getpass.getpass(f"Password of {show(user)}: ")
+        password = ask_password(user)
     return Credentials(username=user, password=password)
 
 
 def _proxies(session: Session) -> Proxies:
-    from oci.registry.settings import Proxies
+    from oci.http.settings import Proxies
 
     def either(name: str) -> str | None:
         return session.environ.get(name) or session.environ.get(name.lower()) or None

@@ -16,16 +16,17 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Self
 
 from oci.errors import ConnectionFailed, InvalidReference, ProtocolViolation, RegistryError, show
-from oci.registry.http import Http, NotReached, NotTrusted, Response
-from oci.registry.redirects import REDIRECTS, check_target, follow
-from oci.registry.responses import body_of, error_of, repeats
-from oci.registry.retry import Backoff, is_idempotent, may_pass, retry_after
-from oci.registry.urls import Url, is_loopback_name, origin_of, parse_url
+from oci.http.exchange import Http, NotReached, NotTrusted, Response
+from oci.http.redirects import REDIRECTS, check_target, follow
+from oci.http.responses import body_of, error_of, repeats
+from oci.http.retry import Backoff, is_idempotent, may_pass, retry_after
+from oci.http.urls import Url, is_loopback_name, origin_of, parse_url
 
 if TYPE_CHECKING:
-    from oci.registry.auth import Authorizer
-    from oci.registry.scope import Scope
-    from oci.registry.settings import Credentials, Settings
+    from oci.auth.authorizer import Authorizer
+    from oci.auth.credential import Credentials
+    from oci.auth.scope import Scope
+    from oci.registry.settings import Settings
 
 __all__ = ["Body", "Client", "origin_of"]
 
@@ -51,8 +52,7 @@ class Client:
         wanted = settings.plain_http
         if wanted is not False and (wanted or insecure or is_loopback_name(self._https.host)):
             schemes.append("http")
-        if insecure:
-            self._http.allow_unverified(self._https.location)
+        self._insecure = insecure
         self._bases = [parse_url(f"{scheme}://{host}") for scheme in schemes]
         self._base: Url | None = self._bases[0] if len(self._bases) == 1 else None
         self._lock = threading.Lock()
@@ -173,7 +173,7 @@ class Client:
         """Give what knows the tokens of this registry."""
         with self._lock:
             if self._authorizer is None:
-                from oci.registry.auth import Authorizer
+                from oci.auth.authorizer import Authorizer
 
                 self._authorizer = Authorizer(
                     self.host,
@@ -202,7 +202,7 @@ class Client:
         """Send to the token service. A registry elsewhere names none on this machine, by whatever name."""
         place, home = parse_url(url), self.base
         far = place.origin != home.origin and not (is_loopback_name(home.host) or self._http.is_here(home))
-        return self._http.exchange(method, place, headers=headers, body=body, length=length, far=far)
+        return self.exchange(method, place, headers, body, length, far=far, hurry=False)
 
     def exchange(
         self,
@@ -216,7 +216,10 @@ class Client:
         hurry: bool,
     ) -> Response:
         """Send one request, without anything of the above."""
-        return self._http.exchange(method, url, headers=headers, body=body, length=length, far=far, hurry=hurry)
+        insecure = self._insecure and any(url.origin == base.origin for base in self._bases)
+        return self._http.exchange(
+            method, url, headers=headers, body=body, length=length, far=far, hurry=hurry, insecure=insecure
+        )
 
     def close(self) -> None:
         """End all connections, unless they are shared."""

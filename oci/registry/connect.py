@@ -11,10 +11,11 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import Self
 
+from oci.http.exchange import Http
 from oci.registry.client import Client
-from oci.registry.http import Http
+from oci.registry.endpoint import Endpoint
 from oci.registry.repository import Repository
-from oci.registry.settings import Endpoint, Settings
+from oci.registry.settings import Settings
 from oci.spec.reference import DEFAULT_REGISTRY, RegistryRef
 
 __all__ = ["Connected", "Shared", "connect", "connect_primary", "connect_push", "connect_registry"]

@@ -29,13 +29,13 @@ from oci.errors import (
     RegistryRefused,
     SizeMismatch,
 )
+from oci.http.retry import Backoff
 from oci.registry.manifests import refuse_encoding
-from oci.registry.retry import Backoff
 from oci.spec.descriptor import Descriptor
 
 if TYPE_CHECKING:
+    from oci.http.exchange import Response
     from oci.registry.client import Client
-    from oci.registry.http import Response
     from oci.spec.digest import Digest
 
 __all__ = ["Download", "Place"]

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from oci.errors import ProtocolViolation
-from oci.registry.urls import Url, parse_url
+from oci.http.urls import Url, parse_url
 
 if TYPE_CHECKING:
+    from oci.http.exchange import Http, Response
     from oci.registry.client import Client
-    from oci.registry.http import Http, Response
     from oci.registry.settings import Settings
     from oci.spec.digest import Digest
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from oci.auth.scope import CATALOG, Scope
 from oci.errors import InvalidDigest, LimitExceeded, ProtocolViolation, RefNotFound, RegistryRefused
 from oci.registry.manifests import refuse_encoding
 from oci.registry.pages import Pages
-from oci.registry.scope import CATALOG, Scope
 from oci.spec.annotations import is_tag
 from oci.spec.digest import Digest
 from oci.spec.reference import is_repository

@@ -13,14 +13,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from oci.auth.credential import Credentials
+from oci.auth.credential_files import HUB, HUB_KEY, AuthFile, Place, canonical, host_of_key, read_bytes
+from oci.auth.credential_helpers import Helpers
+from oci.auth.credentials import FILES, Fixed, helper_keys
+from oci.auth.json_edit import edited
 from oci.errors import ConfigurationError, show
 from oci.registry.client import Client
 from oci.registry.connect import DOCKER_HUB
-from oci.registry.credential_files import HUB, HUB_KEY, AuthFile, Place, canonical, host_of_key, read_bytes
-from oci.registry.credential_helpers import Helpers
-from oci.registry.credentials import FILES, Fixed, helper_keys
-from oci.registry.json_edit import edited
-from oci.registry.settings import Credentials, Settings
+from oci.registry.settings import Settings
 from oci.streams.atomic import AtomicFile
 
 __all__ = ["check", "forget", "forget_all", "keep"]

@@ -8,7 +8,7 @@ server has none or a generic one, the document's own `mediaType` stands in, and 
 from __future__ import annotations
 
 from oci.errors import DigestMismatch, InvalidDigest, InvalidDocument, ProtocolViolation
-from oci.registry.http import Response
+from oci.http.exchange import Response
 from oci.spec import media_types
 from oci.spec.digest import Digest
 from oci.spec.record import Record

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from oci.auth.scope import Scope
 from oci.errors import AuthenticationFailed, InvalidReference, RegistryRefused
-from oci.registry.scope import Scope
 from oci.registry.sessions import Upload, begin, begun, check_created, push_scopes, uploads_path
 from oci.spec.digest import Digest
 from oci.spec.reference import is_repository

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from oci.errors import LimitExceeded, ProtocolViolation
-from oci.registry.http import Response
-from oci.registry.link import next_page
+from oci.http.exchange import Response
+from oci.http.link import next_page
 
 __all__ = ["Pages"]
 

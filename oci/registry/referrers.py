@@ -23,10 +23,10 @@ from oci.spec.document import parse_index
 from oci.spec.wire import MAX_MANIFEST
 
 if TYPE_CHECKING:
+    from oci.auth.scope import Scope
+    from oci.http.exchange import Response
     from oci.registry.client import Client
-    from oci.registry.http import Response
     from oci.registry.manifests import Fetched
-    from oci.registry.scope import Scope
 
 __all__ = ["has_api", "referrers", "referrers_tag"]
 

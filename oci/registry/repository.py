@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from oci.auth.scope import Scope
 from oci.errors import (
     BlobNotFound,
     InvalidReference,
@@ -18,13 +19,12 @@ from oci.errors import (
     RefNotFound,
     RegistryRefused,
 )
+from oci.http.exchange import Response
+from oci.http.responses import error_of
 from oci.registry import listing, referrers
 from oci.registry.client import Client
 from oci.registry.download import Download
-from oci.registry.http import Response
 from oci.registry.manifests import ACCEPT, Fetched, fetched, refuse_encoding, stated_digest, stated_type
-from oci.registry.responses import error_of
-from oci.registry.scope import Scope
 from oci.spec.annotations import is_tag
 from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest

@@ -13,15 +13,15 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from oci.auth.scope import Scope
 from oci.errors import OciError, ProtocolViolation, RegistryError, RegistryRefused
+from oci.http.urls import parse_url, resolve
 from oci.registry.manifests import stated_digest
-from oci.registry.scope import Scope
-from oci.registry.urls import parse_url, resolve
 from oci.spec.digest import Digest
 from oci.spec.record import Record
 
 if TYPE_CHECKING:
-    from oci.registry.http import Response
+    from oci.http.exchange import Response
     from oci.registry.repository import Repository
 
 __all__ = [

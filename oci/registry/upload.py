@@ -15,11 +15,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from oci.errors import ConnectionFailed, ProtocolViolation, RegistryError, RegistryRefused
+from oci.http.exchange import NotReached
+from oci.http.retry import Backoff, may_pass
 from oci.layout.blobs import Content
-from oci.registry.http import NotReached
 from oci.registry.mounts import mount
 from oci.registry.put_manifest import put_manifest
-from oci.registry.retry import Backoff, may_pass
 from oci.registry.sending import Body
 from oci.registry.sessions import (
     GONE,

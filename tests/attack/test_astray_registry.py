@@ -21,9 +21,9 @@ from oci.errors import (
     ProtocolViolation,
     RegistryError,
 )
+from oci.http.settings import Proxies, TlsSettings
 from oci.registry.connect import connect
 from oci.registry.repository import Repository
-from oci.registry.settings import Proxies, TlsSettings
 from tests.support.hostile import (
     BASIC,
     LOGIN,

@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 
 from oci.errors import BlobNotFound, OciError, ProtocolViolation
-from oci.registry import dial, redirects
-from oci.registry.connect import connect
-from oci.registry.settings import Proxies, TlsSettings
+from oci.http import dial, redirects
+from oci.http.failures import NotTrusted
+from oci.http.settings import Proxies, TlsSettings
+from oci.registry.connect import Shared, connect
+from oci.registry.endpoint import Endpoint
 from oci.spec.descriptor import Descriptor
 from oci.transports.from_registry import RegistrySource
 from tests.support.hostile import BASIC, LOGIN, in_time, one_clear_line
@@ -171,7 +173,7 @@ def test_a_name_below_localhost_that_leads_away_gets_nothing_over_plain_http(
     """
     leads("registry.localhost")
     monkeypatch.setattr(redirects, "is_loopback_name", lambda host: host != "127.0.0.1" and "localhost" in host)
-    monkeypatch.setattr("oci.registry.http.is_loopback_name", lambda host: host != "127.0.0.1" and "localhost" in host)
+    monkeypatch.setattr("oci.http.exchange.is_loopback_name", lambda host: host != "127.0.0.1" and "localhost" in host)
     server.on(".*", ".*", refused(401, "UNAUTHORIZED", WWW_Authenticate='Basic realm="x"'))
     with in_time(), pytest.raises(OciError) as caught:
         pull(f"docker://registry.localhost:{server.port}/app:v1", tmp_path / "victim", settings(login=LOGIN))
@@ -190,3 +192,22 @@ def test_a_name_below_localhost_that_leads_away_gets_nothing_over_plain_http(
 @pytest.mark.parametrize("host", ["169.254.169.254.", "127.0.0.1.", "10.0.0.1.", "0x7f.1."])
 def test_a_dot_behind_an_address_makes_no_name_of_it(host: str) -> None:
     assert redirects._address(host) is not None
+
+
+# Certificates
+
+
+def test_a_mirror_that_may_be_insecure_does_not_make_its_host_so_for_others(tmp_path: Path) -> None:
+    """`insecure` stands in one table; the same host by its own name, over the same connections, is another matter."""
+    authority = Authority(tmp_path / "ca")
+    with ScriptedServer(tls=authority.server()) as one:
+        one.on(".*", ".*", refused(404, "MANIFEST_UNKNOWN"))
+        with Shared(settings(login=LOGIN)) as shared:
+            lax = shared.repository(Endpoint(location=one.host, repository="cache/a", insecure=True, is_mirror=True))
+            strict = shared.repository(Endpoint(location=one.host, repository="a"))
+            assert lax.head_manifest("v1") is None
+            asked = len(one.requests)
+            with pytest.raises(NotTrusted):
+                strict.head_manifest("v1")
+            assert len(one.requests) == asked
+            assert lax.head_manifest("v1") is None

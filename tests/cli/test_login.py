@@ -208,7 +208,7 @@ def test_a_registry_with_a_certificate_of_our_own(shell: Shell, tmp_path: Path) 
 # On a terminal
 
 
-def _on_a_terminal(shell: Shell, *arguments: str, answers: list[tuple[str, str]]) -> tuple[int, str]:
+def _on_a_terminal(shell: Shell, *arguments: str, answers: list[tuple[str, str]], end: str = "\n") -> tuple[int, str]:
     """Run with a terminal; answer each question once it is asked."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
@@ -227,7 +227,7 @@ def _on_a_terminal(shell: Shell, *arguments: str, answers: list[tuple[str, str]]
                 break
             seen += data.decode()
             if left and re.search(left[0][0], seen):
-                os.write(ours, f"{left.pop(0)[1]}\n".encode())
+                os.write(ours, f"{left.pop(0)[1]}{end}".encode())
         return process.wait(30), seen
     finally:
         process.kill()
@@ -246,6 +246,15 @@ def test_the_terminal_is_asked_for_what_is_missing(shell: Shell, registry: Docke
     )
     assert status == 1
     assert shell.auths == {registry.host: ENTRY}
+
+
+@pytest.mark.parametrize(("key", "status"), [("\x04", 2), ("\x03", 130)])
+def test_a_question_that_is_not_answered_ends_it(shell: Shell, registry: DockerRegistry, key: str, status: int) -> None:
+    arguments = ("login", registry.host, "-u", USER)
+    found, seen = _on_a_terminal(shell, *arguments, answers=[(f"Password of {USER}: ", key)], end="")
+    assert found == status, seen
+    assert "Traceback" not in seen
+    assert not shell.auth.exists()
 
 
 # Beside others

@@ -21,9 +21,10 @@ from oci.errors import (
     RegistryError,
     RegistryRefused,
 )
+from oci.http.exchange import Headers, Http, NotReached, NotTrusted
+from oci.http.settings import TlsSettings
 from oci.registry.client import Client
-from oci.registry.http import Headers, Http, NotReached, NotTrusted
-from oci.registry.settings import Settings, TlsSettings
+from oci.registry.settings import Settings
 from tests.support.scripted import Answer, Request, ScriptedServer
 from tests.support.tls import Authority
 
@@ -153,7 +154,7 @@ def test_a_port_where_nobody_listens_is_tried_twice_and_told_once() -> None:
 
 
 def test_a_server_that_is_silent_in_place_of_tls_costs_a_few_seconds_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    import oci.registry.http as door
+    import oci.http.exchange as door
 
     monkeypatch.setattr(door, "HURRY", 0.3)
     import socket
@@ -321,7 +322,7 @@ def test_a_redirect_that_is_expected_is_given(client: Client, server: ScriptedSe
 
 def test_a_name_that_stands_for_this_machine_is_no_way_around(server: ScriptedServer) -> None:
     # A redirect's host may be any name whose address is 127.0.0.1: the address is looked at once it is known.
-    from oci.registry.urls import parse_url
+    from oci.http.urls import parse_url
 
     server.on("GET", "/.*", body=b"internal")
     with Http(QUICK) as http, pytest.raises(ProtocolViolation, match="address of this machine"):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from oci.auth.credential import Credentials
 from oci.registry.connect import connect, connect_push, connect_registry
-from oci.registry.settings import Credentials, Endpoint, Settings
+from oci.registry.endpoint import Endpoint
+from oci.registry.settings import Settings
 from oci.spec.digest import Digest
 from oci.spec.reference import RegistryRef, parse_name
 from tests.support.pulling import hasty
@@ -34,7 +36,7 @@ def nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     def sent(*values: object, **named: object) -> None:
         raise AssertionError("a request was sent")
 
-    monkeypatch.setattr("oci.registry.http.Http.exchange", sent)
+    monkeypatch.setattr("oci.http.exchange.Http.exchange", sent)
 
 
 def test_without_a_registries_conf_it_is_the_registry_that_is_named() -> None:

@@ -10,8 +10,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from oci.errors import InvalidDocument, LimitExceeded, OciError, ProtocolViolation, RefNotFound, RegistryRefused
+from oci.http.link import next_page, parse_links
 from oci.registry import listing, pages
-from oci.registry.link import next_page, parse_links
 from oci.registry.listing import catalog
 from oci.registry.repository import Repository
 from tests.support.images import LayoutMaker, tar_layer

@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
+from oci.auth.credential import Credentials
+from oci.auth.credential_files import HUB_KEY, Place
+from oci.auth.credential_helpers import Helpers
+from oci.auth.credentials import CredentialFiles
 from oci.errors import AuthenticationFailed, ConfigurationError, ConnectionFailed, RegistryError
-from oci.registry.credential_files import HUB_KEY, Place
-from oci.registry.credential_helpers import Helpers
-from oci.registry.credentials import CredentialFiles
 from oci.registry.login import check, forget, forget_all, keep
-from oci.registry.settings import Credentials, Settings
+from oci.registry.settings import Settings
 from tests.support.authorizing import ALICE, BASIC
 from tests.support.credential_programs import KEEPER, Programs
 from tests.support.scripted import Answer, Request, ScriptedServer

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from oci.errors import ConfigurationError
+from oci.registry.endpoint import Endpoint
 from oci.registry.registries_conf import MAX_CONF, RegistriesConf
-from oci.registry.settings import Endpoint
 from oci.spec.digest import Digest
 
 DIGEST = Digest.of(b"an image")

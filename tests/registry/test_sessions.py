@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from oci.errors import ProtocolViolation
-from oci.registry.http import Headers
+from oci.http.exchange import Headers
 from oci.registry.sessions import next_location, reached, with_digest
 from oci.spec.digest import Digest
 

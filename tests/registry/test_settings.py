@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from oci.auth.credential import Credentials
 from oci.cli import registries
 from oci.cli.failures import UsageError
 from oci.cli.registries import settings_from
 from oci.cli.session import Session
 from oci.errors import ConfigurationError
-from oci.registry.settings import Credentials, Proxies, Settings, TlsSettings
+from oci.http.settings import Proxies, TlsSettings
+from oci.registry.settings import Settings
 
 Gather = Callable[..., Settings]
 

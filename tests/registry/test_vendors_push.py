@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from oci.errors import ConnectionFailed, OciError, RegistryError, RegistryRefused
+from oci.http.settings import TlsSettings
 from oci.registry.connect import connect, connect_push
-from oci.registry.settings import TlsSettings
 from oci.registry.upload import mount, put_manifest
 from oci.spec.digest import Digest
 from tests.support.commands import digests_of

@@ -16,10 +16,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from oci.registry.auth import Authorizer
-from oci.registry.http import Headers, Http
-from oci.registry.scope import Scope
-from oci.registry.settings import Credentials
+from oci.auth.authorizer import Authorizer
+from oci.auth.credential import Credentials
+from oci.auth.scope import Scope
+from oci.http.exchange import Headers, Http
 from tests.support.scripted import Answer, Request, ScriptedServer
 
 JSON = {"Content-Type": "application/json"}

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from oci.registry.credential_files import Place
-from oci.registry.credential_helpers import Helpers
-from oci.registry.credentials import CredentialFiles
+from oci.auth.credential_files import Place
+from oci.auth.credential_helpers import Helpers
+from oci.auth.credentials import CredentialFiles
 
 # A helper as docker's are: keeps a JSON file beside itself, and notes how it was called.
 KEEPER = f"""#!{sys.executable} -SE

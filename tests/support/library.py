@@ -12,7 +12,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from oci.registry.settings import Credentials, Proxies, Settings, TlsSettings
+from oci.auth.credential import Credentials
+from oci.http.settings import Proxies, TlsSettings
+from oci.registry.settings import Settings
 from oci.spec.descriptor import Descriptor
 from oci.spec.platform import Platform
 from oci.spec.reference import RegistryRef, parse_reference

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from oci.http.exchange import Http
 from oci.registry.client import Client
-from oci.registry.http import Http
 from oci.registry.repository import Repository
 from oci.registry.settings import Settings
 from tests.support.peers import need, peer

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from oci.auth.credential import Credentials
 from oci.errors import (
     BlobNotFound,
     ConnectionFailed,
@@ -20,10 +21,12 @@ from oci.errors import (
     OciError,
     RefNotFound,
 )
+from oci.http.settings import TlsSettings
 from oci.image.select import select
 from oci.layout.layout import Layout
 from oci.registry import ahead
-from oci.registry.settings import Credentials, Endpoint, Settings, TlsSettings
+from oci.registry.endpoint import Endpoint
+from oci.registry.settings import Settings
 from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
 from oci.spec.platform import Platform

@@ -12,11 +12,11 @@ from binascii import b2a_base64
 from typing import TYPE_CHECKING
 
 from oci.errors import ConfigurationError
-from oci.registry.urls import Url, is_loopback_name
+from oci.http.urls import Url, is_loopback_name
 from oci.spec.record import Record
 
 if TYPE_CHECKING:
-    from oci.registry.settings import Proxies
+    from oci.http.settings import Proxies
 
 __all__ = ["Proxy", "proxy_for"]
 

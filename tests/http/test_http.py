@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from oci.errors import ConnectionFailed, LimitExceeded, OciError, ProtocolViolation, RegistryError, SourceError
-from oci.registry.answer import MAX_HEAD
-from oci.registry.http import Headers, Http, NotReached
-from oci.registry.settings import Proxies, Settings
+from oci.http.answer import MAX_HEAD
+from oci.http.exchange import Headers, Http, NotReached
+from oci.http.settings import Proxies
+from oci.registry.settings import Settings
 from tests.support.scripted import Answer, ScriptedServer
 
 QUICK = Settings(connect_timeout=5, stall_timeout=0.4)

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from oci.auth.credential import Credentials
+from oci.auth.credential_files import MAX_FILE, AuthFile, Place, place_to_write, places_to_read
+from oci.auth.credential_helpers import Helpers
+from oci.auth.credentials import CredentialFiles, Fixed
 from oci.errors import ConfigurationError
-from oci.registry.credential_files import MAX_FILE, AuthFile, Place, place_to_write, places_to_read
-from oci.registry.credential_helpers import Helpers
-from oci.registry.credentials import CredentialFiles, Fixed
-from oci.registry.settings import Credentials
 
 HOME = {"HOME": "/home/alice"}
 

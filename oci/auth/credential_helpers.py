@@ -20,8 +20,8 @@ from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from oci.auth.credential import Credentials
 from oci.errors import ConfigurationError, InvalidDocument, LimitExceeded, show
-from oci.registry.settings import Credentials
 from oci.spec.record import Record, field
 from oci.spec.wire import dumps, loads
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oci.registry.json_edit import edited
+from oci.auth.json_edit import edited
 
 DOCKER = """\
 {

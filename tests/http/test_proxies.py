@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from oci.errors import ConfigurationError, RegistryError
-from oci.registry.http import Http, NotReached
-from oci.registry.proxies import proxy_for
-from oci.registry.settings import Proxies, Settings, TlsSettings
-from oci.registry.urls import parse_url
+from oci.http.exchange import Http, NotReached
+from oci.http.proxies import proxy_for
+from oci.http.settings import Proxies, TlsSettings
+from oci.http.urls import parse_url
+from oci.registry.settings import Settings
 from tests.support.scripted import ScriptedServer
 from tests.support.tls import Authority
 

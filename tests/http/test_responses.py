@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from oci.errors import AuthenticationFailed, RegistryError, RegistryRefused
-from oci.registry.http import Http
-from oci.registry.responses import MAX_ERROR, MAX_ERRORS, Fault, error_of, parse_errors
+from oci.http.exchange import Http
+from oci.http.responses import MAX_ERROR, MAX_ERRORS, Fault, error_of, parse_errors
 from oci.registry.settings import Settings
 from tests.support.scripted import Answer, ScriptedServer
 

@@ -28,18 +28,18 @@ from urllib3.util import parse_url as parse_proxy
 from urllib3.util.wait import wait_for_read
 
 from oci.errors import ConnectionFailed, ProtocolViolation
-from oci.registry.answer import MIN_RATE, PATIENCE, Answer, Headers, Pipe, Response, Stale, check_framing
-from oci.registry.dial import dial
-from oci.registry.failures import NotReached, NotTrusted, broken, is_untrusted, not_reached
-from oci.registry.outgoing import BodyFailed, Outgoing, headers_to_send
-from oci.registry.proxies import Proxy, proxy_for
-from oci.registry.urls import Url, is_loopback_name, parse_url
+from oci.http.answer import MIN_RATE, PATIENCE, Answer, Headers, Pipe, Response, Stale, check_framing
+from oci.http.dial import dial
+from oci.http.failures import NotReached, NotTrusted, broken, is_untrusted, not_reached
+from oci.http.outgoing import BodyFailed, Outgoing, headers_to_send
+from oci.http.proxies import Proxy, proxy_for
+from oci.http.urls import Url, is_loopback_name, parse_url
 
 if TYPE_CHECKING:
     import socket
     from ssl import SSLContext
 
-    from oci.registry.settings import Settings
+    from oci.http.settings import HttpSettings
 
 __all__ = ["Headers", "Http", "NotReached", "NotTrusted", "Response"]
 
@@ -119,7 +119,7 @@ class _Connection(HTTPConnection):
 
     def _check_peer(self, peer: str) -> None:
         """See whom a name led to: who owns it may have it lead to this machine, or a name of this machine away."""
-        from oci.registry.redirects import is_local_address
+        from oci.http.redirects import is_local_address
 
         door = self._door
         if door.far and is_local_address(peer):
@@ -233,23 +233,18 @@ class _TlsPool(HTTPSConnectionPool):
 class Http:
     """Sends requests to any server, each by the settings for its host; connections are kept. Threads may share it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: HttpSettings) -> None:
         self.settings = settings
         self._lock = threading.Lock()
-        self._pools: dict[tuple[str, bool], tuple[HTTPConnectionPool, _Door]] = {}
-        self._unverified: set[str] = set()
+        self._pools: dict[tuple[str, bool, bool], tuple[HTTPConnectionPool, _Door]] = {}
         self._sockets: WeakSet[socket.socket] = WeakSet()
         self._closing = threading.Event()
-
-    def allow_unverified(self, location: str) -> None:
-        """Take any certificate of this HOST[:PORT] (`insecure` in registries.conf)."""
-        self._unverified.add(location.lower())
 
     def is_here(self, url: Url) -> bool:
         """Say whether connections to this server ended on this machine, whatever its name is."""
         with self._lock:
-            found = self._pools.get((url.origin, False))
-        return found is not None and found[1].here
+            found = [self._pools.get((url.origin, False, insecure)) for insecure in (False, True)]
+        return any(pool is not None and pool[1].here for pool in found)
 
     def send(
         self,
@@ -277,13 +272,14 @@ class Http:
         length: int | None = None,
         far: bool = False,
         hurry: bool = False,
+        insecure: bool = False,
     ) -> Response:
-        """`send` for a URL that was read, with two more words.
+        """`send` for a URL that was read, with three more words.
 
         `far`: the address must not be one of this machine or its link (where a redirect may lead). `hurry`: give up
-        early on a server that doesn't speak TLS, because plain HTTP will be tried.
+        early on a server that doesn't speak TLS, because plain HTTP will be tried. `insecure`: any certificate will do.
         """
-        pool, door = self._pool(url, far, hurry)
+        pool, door = self._pool(url, far, hurry, insecure)
         sent = Outgoing(body, length, url)
         whole = headers_to_send(headers, self.settings.user_agent, length, url)
         connect = self.settings.connect_timeout
@@ -321,20 +317,20 @@ class Http:
         check_framing(response)
         return response
 
-    def _pool(self, url: Url, far: bool, hurry: bool) -> tuple[HTTPConnectionPool, _Door]:
+    def _pool(self, url: Url, far: bool, hurry: bool, insecure: bool) -> tuple[HTTPConnectionPool, _Door]:
         with self._lock:
             if self._closing.is_set():
                 raise ConnectionFailed(url.public, "closed by us", again=False)
-            key = (url.origin, far)
-            found = self._pools.pop(key, None) or self._new_pool(url, far, hurry)
+            key = (url.origin, far, insecure)  # who asks with less care does so for itself alone
+            found = self._pools.pop(key, None) or self._new_pool(url, far, hurry, insecure)
             self._pools[key] = found  # the one used last stands last
             if len(self._pools) > MAX_SERVERS:  # its connections are closed when the last one in use comes back
                 del self._pools[next(iter(self._pools))]
             return found
 
-    def _new_pool(self, url: Url, far: bool, hurry: bool) -> tuple[HTTPConnectionPool, _Door]:
+    def _new_pool(self, url: Url, far: bool, hurry: bool, insecure: bool) -> tuple[HTTPConnectionPool, _Door]:
         door = _Door(self, url, far)
-        if url.scheme == "http" and self.settings.plain_http is None and url.location not in self._unverified:
+        if url.scheme == "http" and self.settings.plain_http is None and not insecure:
             door.near = is_loopback_name(url.host)
         words: dict[str, Any] = {"maxsize": POOL, "block": False, "door": door}
         host, port = url.host, url.port
@@ -347,15 +343,15 @@ class Http:
             if not secure:
                 host, port = proxy.host, proxy.port
         if secure:
-            words["ssl_context"] = self._context(url, door, lazy=hurry)
+            words["ssl_context"] = self._context(url, door, lazy=hurry, insecure=insecure)
         kind = _TlsPool if secure or (proxy is not None and proxy.url.startswith("https")) else _Pool
         return kind(host, port, **words), door
 
-    def _context(self, url: Url, door: _Door, *, lazy: bool) -> SSLContext:
-        from oci.registry.tls import context_for, trust_system
+    def _context(self, url: Url, door: _Door, *, lazy: bool, insecure: bool) -> SSLContext:
+        from oci.http.tls import context_for, trust_system
 
         tls = self.settings.tls
-        if url.location in self._unverified:
+        if insecure:
             tls = tls.replace(verify=False)
         context = context_for(tls, url.host, url.port)
         if tls.verify:
@@ -368,7 +364,7 @@ class Http:
     def _context_of_proxy(self, proxy: Proxy) -> SSLContext | None:
         if not proxy.url.startswith("https"):
             return None
-        from oci.registry.tls import context_for, trust_system
+        from oci.http.tls import context_for, trust_system
 
         context = context_for(self.settings.tls, proxy.host, proxy.port)
         trust_system(context, self.settings.tls)

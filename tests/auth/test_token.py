@@ -8,11 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from oci.auth.credential import Credentials
+from oci.auth.token import Service, Token
 from oci.errors import AuthenticationFailed, ConnectionFailed, LimitExceeded, ProtocolViolation, RegistryError
+from oci.http.exchange import Http
 from oci.registry.client import Client
-from oci.registry.http import Http
-from oci.registry.settings import Credentials, Settings
-from oci.registry.token import Service, Token
+from oci.registry.settings import Settings
 from tests.support.authorizing import ALICE, BASIC, JSON, REFRESH, At, Fake, bearer, gives, learn_at, query
 from tests.support.scripted import Answer, ScriptedServer
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from oci.errors import ProtocolViolation
-from oci.registry.redirects import MAX_REDIRECTS, follow, is_local_address
-from oci.registry.urls import is_loopback_name, origin_of, parse_url, resolve
+from oci.http.redirects import MAX_REDIRECTS, follow, is_local_address
+from oci.http.urls import is_loopback_name, origin_of, parse_url, resolve
 
 HOME = parse_url("https://registry.example/v2/a/blobs/sha256:1")
 

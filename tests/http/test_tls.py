@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from oci.errors import ConfigurationError, RegistryError
-from oci.registry.http import Http, NotReached, NotTrusted
-from oci.registry.settings import Settings, TlsSettings
+from oci.http.exchange import Http, NotReached, NotTrusted
+from oci.http.settings import TlsSettings
+from oci.http.urls import parse_url
+from oci.registry.settings import Settings
 from tests.support.scripted import Answer, ScriptedServer
 from tests.support.tls import Authority
 
@@ -107,10 +109,10 @@ def test_without_verification_any_certificate_is_taken_and_nothing_is_warned(ser
 
 def test_verification_may_be_left_out_for_one_host(server: ScriptedServer, authority: Authority) -> None:
     with ScriptedServer(tls=authority.server()) as other, Http(Settings(stall_timeout=2)) as http:
-        http.allow_unverified(server.host)
-        assert http.send("GET", server.url).read(10, "it") == b"hello"
-        with pytest.raises(NotTrusted):
-            http.send("GET", other.url)
+        assert http.exchange("GET", parse_url(server.url), insecure=True).read(10, "it") == b"hello"
+        for one in (server, other):
+            with pytest.raises(NotTrusted):
+                http.send("GET", one.url)
 
 
 def test_a_name_that_is_not_in_the_certificate_is_refused(authority: Authority) -> None:

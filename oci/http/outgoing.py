@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from oci.errors import ProtocolViolation, SourceError
-from oci.registry.urls import Url
+from oci.http.urls import Url
 
 __all__ = ["BodyFailed", "Outgoing", "headers_to_send"]
 

@@ -9,11 +9,12 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
 
+from oci.auth.credential import Credentials
+from oci.auth.scope import CATALOG, Scope
+from oci.auth.token import LONGEST, basic
 from oci.errors import OciError, RegistryRefused
-from oci.registry.http import Headers, Http
-from oci.registry.scope import CATALOG, Scope
-from oci.registry.settings import Credentials, Settings
-from oci.registry.token import LONGEST, basic
+from oci.http.exchange import Headers, Http
+from oci.registry.settings import Settings
 from tests.support.authorizing import ALICE, BASIC, JSON, PULL, PUSH, REFRESH, At, bearer, gives, query
 from tests.support.scripted import Answer, ScriptedServer
 
@@ -320,7 +321,7 @@ def test_credentials_are_looked_up_anew_when_a_token_is_renewed(server: Scripted
 
 
 def test_tokens_are_kept_up_to_a_number(server: ScriptedServer, http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("oci.registry.auth.MAX_TOKENS", 3)
+    monkeypatch.setattr("oci.auth.authorizer.MAX_TOKENS", 3)
     gives(server)
     at = At(server, http)
     at.learn()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from oci.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from oci.registry.settings import TlsSettings
+    from oci.http.settings import TlsSettings
 
 __all__ = ["context_for", "trust_system"]
 

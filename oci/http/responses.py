@@ -22,12 +22,12 @@ from oci.errors import (
     RegistryRefused,
     show,
 )
-from oci.registry.retry import retry_after
+from oci.http.retry import retry_after
 from oci.spec.record import Record
 from oci.spec.wire import loads
 
 if TYPE_CHECKING:
-    from oci.registry.http import Response
+    from oci.http.exchange import Response
 
 __all__ = ["MAX_ERROR", "MAX_ERRORS", "Fault", "body_of", "error_of", "parse_errors", "repeats", "tells"]
 

@@ -23,11 +23,11 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
 from oci.errors import ConnectionFailed, LimitExceeded, ProtocolViolation, show
-from oci.registry.failures import broken
+from oci.http.failures import broken
 from oci.streams.chunks import CHUNK
 
 if TYPE_CHECKING:
-    from oci.registry.urls import Url
+    from oci.http.urls import Url
 
 __all__ = ["Answer", "Headers", "Pipe", "Response", "Stale", "check_framing"]
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from oci.errors import ProtocolViolation
-from oci.registry.urls import Url, is_loopback_name, resolve
+from oci.http.urls import Url, is_loopback_name, resolve
 
 __all__ = ["MAX_REDIRECTS", "REDIRECTS", "check_target", "follow", "is_local_address"]
 

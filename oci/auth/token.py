@@ -19,20 +19,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import quote_plus
 
+from oci.auth.credential_files import canonical
 from oci.errors import AuthenticationFailed, InvalidDocument, LimitExceeded, ProtocolViolation, RegistryRefused, show
-from oci.registry.credential_files import canonical
-from oci.registry.failures import NotReached
-from oci.registry.redirects import REDIRECTS, check_target, follow
-from oci.registry.responses import MAX_ERROR, parse_errors, tells
-from oci.registry.retry import may_pass
-from oci.registry.urls import Url, is_loopback_name, parse_url
+from oci.http.failures import NotReached
+from oci.http.redirects import REDIRECTS, check_target, follow
+from oci.http.responses import MAX_ERROR, parse_errors, tells
+from oci.http.retry import may_pass
+from oci.http.urls import Url, is_loopback_name, parse_url
 from oci.spec.record import Record
 from oci.spec.wire import loads
 
 if TYPE_CHECKING:
-    from oci.registry.http import Response
-    from oci.registry.scope import Scope
-    from oci.registry.settings import Credentials
+    from oci.auth.credential import Credentials
+    from oci.auth.scope import Scope
+    from oci.http.exchange import Response
 
 __all__ = ["Service", "Token", "basic", "fetch"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from oci.errors import ConnectionFailed
-from oci.registry.retry import LONGEST, MAX_PAUSE, MAX_WAIT, Backoff, is_idempotent, may_pass, retry_after
+from oci.http.retry import LONGEST, MAX_PAUSE, MAX_WAIT, Backoff, is_idempotent, may_pass, retry_after
 
 
 def waits(attempts: int) -> list[float]:

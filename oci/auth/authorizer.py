@@ -18,15 +18,15 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from oci.auth.challenge import Challenge, parse_challenges
+from oci.auth.scope import Scope, merge, parse_scopes
+from oci.auth.token import Service, Token, basic, fetch
 from oci.errors import AuthenticationFailed, RegistryError
-from oci.registry.challenge import Challenge, parse_challenges
-from oci.registry.scope import Scope, merge, parse_scopes
-from oci.registry.token import Service, Token, basic, fetch
 from oci.spec.record import Record
 
 if TYPE_CHECKING:
-    from oci.registry.http import Headers, Response
-    from oci.registry.settings import Credentials
+    from oci.auth.credential import Credentials
+    from oci.http.exchange import Headers, Response
 
 __all__ = ["Authorizer"]
 

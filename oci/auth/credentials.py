@@ -14,10 +14,10 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from oci.auth.credential import Credentials
+from oci.auth.credential_files import HUB, HUB_KEY, AuthFile, Place, canonical, host_of_key
+from oci.auth.credential_helpers import Helpers
 from oci.errors import ConfigurationError, show
-from oci.registry.credential_files import HUB, HUB_KEY, AuthFile, Place, canonical, host_of_key
-from oci.registry.credential_helpers import Helpers
-from oci.registry.settings import Credentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from oci.auth.credential import Credentials
+from oci.auth.credential_helpers import MAX_OUTPUT, Helpers
+from oci.auth.credentials import REMEMBERED
 from oci.errors import ConfigurationError
-from oci.registry.credential_helpers import MAX_OUTPUT, Helpers
-from oci.registry.credentials import REMEMBERED
-from oci.registry.settings import Credentials
 from tests.support.credential_programs import KEEPER, Programs
 
 HUB_KEY = "https://index.docker.io/v1/"

@@ -19,8 +19,8 @@ from binascii import Error as NotBase64
 from collections.abc import Iterator, Mapping
 from typing import Self
 
+from oci.auth.credential import Credentials
 from oci.errors import ConfigurationError, InvalidDocument, LimitExceeded, show
-from oci.registry.settings import Credentials
 from oci.spec.record import Record, field
 from oci.spec.wire import Fields, loads
 

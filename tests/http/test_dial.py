@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import pytest
 
 from oci.errors import ConnectionFailed
-from oci.registry import dial as module
-from oci.registry.dial import dial
-from oci.registry.http import Http
+from oci.http import dial as module
+from oci.http.dial import dial
+from oci.http.exchange import Http
 from oci.registry.settings import Settings
 
 Found = list[tuple[int, int, int, str, tuple[object, ...]]]

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from oci.registry.challenge import MAX_CHALLENGES, MAX_LENGTH, MAX_PARAMETERS, Challenge, parse_challenges
-from oci.registry.scope import CATALOG, MAX_SCOPES, Scope, merge, parse_scopes
+from oci.auth.challenge import MAX_CHALLENGES, MAX_LENGTH, MAX_PARAMETERS, Challenge, parse_challenges
+from oci.auth.scope import CATALOG, MAX_SCOPES, Scope, merge, parse_scopes
 
 
 def read(*values: str) -> list[tuple[str, dict[str, str]]]:
