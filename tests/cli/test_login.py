@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import pty
 import re
+import select
 import stat
 import subprocess
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -212,13 +215,19 @@ def _on_a_terminal(shell: Shell, *arguments: str, answers: list[tuple[str, str]]
     """Run with a terminal; answer each question once it is asked."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [*PROGRAM, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env=shell.env, start_new_session=True
+        [*PROGRAM, *arguments],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=shell.env,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # so that Ctrl-C means something
     )
     os.close(theirs)
     seen = ""
     left = list(answers)
     try:
-        while True:
+        while select.select([ours], [], [], 30)[0]:
             try:
                 data = os.read(ours, 4096)
             except OSError:  # the other end is closed
@@ -228,7 +237,7 @@ def _on_a_terminal(shell: Shell, *arguments: str, answers: list[tuple[str, str]]
             seen += data.decode()
             if left and re.search(left[0][0], seen):
                 os.write(ours, f"{left.pop(0)[1]}{end}".encode())
-        return process.wait(30), seen
+        return process.wait(10), seen
     finally:
         process.kill()
         process.wait()
