@@ -93,6 +93,8 @@ def _log_in(session: Session, name: str, username: str | None, password: str | N
     if password is None:
         if not sys.stdin.isatty():
             raise UsageError("the password is missing, and there is no terminal to ask for it; use --password-stdin")
+        from oci.cli.passwords import ask_password
+
         password = ask_password(user)
     if not password:
         raise UsageError("the password is empty")
@@ -227,13 +229,3 @@ def _ask_user(session: Session, name: str) -> str:
     known = before.username if before is not None else ""
     print(f"Username{f' ({output.printable(known)})' if known else ''}: ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip() or known
-
-
-def ask_password(user: str) -> str:
-    """Ask for a password on the terminal; it is not shown. No answer (Ctrl-D) is an empty one."""
-    import getpass
-
-    try:
-        return getpass.getpass(f"Password of {show(user)}: ")
-    except EOFError:
-        return ""

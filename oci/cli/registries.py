@@ -271,7 +271,7 @@ def _user_and_password(option: str, words: str) -> Credentials:
     if not colon:
         if not sys.stdin.isatty():
             raise UsageError(f"{option}: the password is missing, and there is no terminal to ask for it")
-        from oci.cli.logins import ask_password
+        from oci.cli.passwords import ask_password
 
         password = ask_password(user)
     return Credentials(username=user, password=password)
