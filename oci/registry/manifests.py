@@ -17,6 +17,7 @@ from oci.spec.wire import MAX_MANIFEST, loads
 __all__ = [
     "ACCEPT",
     "Fetched",
+    "as_document",
     "digest_of",
     "fetched",
     "media_type_of",
@@ -38,7 +39,8 @@ _GENERIC = frozenset(
     ("", "application/json", "application/octet-stream", "binary/octet-stream", "text/plain", "text/json", "text/html")
 )
 
-_KNOWN = _GENERIC | {media_types.MANIFEST, media_types.INDEX, media_types.DOCKER_MANIFEST, media_types.DOCKER_LIST}
+_DOCUMENTS = {media_types.MANIFEST, media_types.INDEX, media_types.DOCKER_MANIFEST, media_types.DOCKER_LIST}
+_KNOWN = _GENERIC | _DOCUMENTS
 _KNOWN |= set(media_types.DOCKER_SCHEMA_1)
 
 _SCHEMA_1 = (
@@ -62,6 +64,16 @@ def fetched(response: Response, raw: bytes, wanted: Digest | None, *, what: str)
     """
     refuse_encoding(response, what)
     return Fetched(raw, media_type_of(response, raw, what=what), digest_of(response, raw, wanted, what=what))
+
+
+def as_document(found: Fetched, *, what: str) -> Fetched:
+    """The same under a document's type, whatever the header said. InvalidDocument where the bytes are none.
+
+    Under another type, an image would be a thing of its own: copied without its layers, under its own digest.
+    """
+    if found.media_type in _DOCUMENTS:
+        return found
+    return Fetched(found.raw, _own_type(found.raw, what), found.digest)
 
 
 def refuse_encoding(response: Response, what: str) -> None:

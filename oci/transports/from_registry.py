@@ -31,6 +31,7 @@ from oci.registry.ahead import Ahead
 from oci.registry.connect import Connected, Shared, connect
 from oci.registry.download import Download, Place
 from oci.registry.foreign import foreign_places
+from oci.registry.manifests import as_document
 from oci.registry.repository import Fetched, Repository
 from oci.registry.settings import Settings
 from oci.spec.descriptor import Descriptor
@@ -86,6 +87,7 @@ class RegistrySource(VerifyingReader):
     def _find(self) -> Descriptor:
         wanted = self._reference.digest or self._reference.tag or ""
         found, self._places = self._first(wanted)
+        found = as_document(found, what=self.reference)
         self._known.keep(found)
         return Descriptor(media_type=found.media_type, digest=found.digest, size=len(found.raw))
 

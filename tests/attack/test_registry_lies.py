@@ -1,0 +1,58 @@
+"""Documents and digests that a registry or a mirror tells wrong: of what kind a manifest is, what a tag stands for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from oci.errors import OciError
+from oci.layout.layout import Layout
+from tests.support.hostile import in_time, one_clear_line
+from tests.support.images import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, LayoutMaker, descriptor, digest, encode, tar_layer
+from tests.support.library import pull
+from tests.support.scripted import ScriptedServer
+from tests.support.shelf import Shelf
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    with ScriptedServer() as made:
+        yield made
+
+
+@pytest.mark.parametrize("kind", ["application/x-what", "image/png", "application/vnd.oci.image.config.v1+json"])
+@pytest.mark.parametrize("says_its_type", [True, False])
+@pytest.mark.parametrize("by_digest", [True, False])
+def test_a_manifest_under_a_type_that_nobody_knows_is_not_copied_without_its_layers(
+    server: ScriptedServer, tmp_path: Path, kind: str, says_its_type: bool, by_digest: bool
+) -> None:
+    """The digest is right, the header isn't: taken for a thing of its own, the image would be there, and empty."""
+    shelf, layer, made = Shelf(), tar_layer({"data": b"data"}), encode({"os": "linux", "architecture": "amd64"})
+    shelf.blobs = {layer.digest: layer.data, digest(made): made}
+    document = {"schemaVersion": 2, "config": descriptor(made, OCI_CONFIG), "layers": [layer.descriptor()]}
+    raw = encode({"mediaType": OCI_MANIFEST, **document} if says_its_type else document)
+    server.on("GET", "/v2/app/manifests/.*", headers={"Content-Type": kind}, body=raw)
+    shelf.serve(server)
+    with in_time():
+        pull(f"docker://{server.host}/app{f'@{digest(raw)}' if by_digest else ':v1'}", tmp_path / "back")
+    layout = Layout.open(tmp_path / "back")
+    assert {str(one) for one in layout.blobs.digests()} == {digest(raw), digest(made), layer.digest}
+    assert [entry.media_type for entry in layout.index().model.manifests] == [OCI_MANIFEST]
+
+
+@pytest.mark.parametrize("kind", [OCI_INDEX, OCI_MANIFEST, "application/json", "application/x-what"])
+def test_a_manifest_that_is_an_index_too(server: ScriptedServer, tmp_path: Path, kind: str) -> None:
+    """CVE-2021-41190: one digest, and two images, by what a header says."""
+    maker = LayoutMaker(tmp_path / "from")
+    image = maker.image([])
+    shelf = Shelf.of(maker.finish())
+    both = json.loads(shelf.manifests[image["digest"]][1]) | {"manifests": [image]}
+    del both["mediaType"]
+    server.on("GET", "/v2/app/manifests/v1", headers={"Content-Type": kind}, body=encode(both))
+    shelf.serve(server)
+    with in_time(), pytest.raises(OciError, match="both") as caught:
+        pull(f"docker://{server.host}/app:v1", tmp_path / "back")
+    one_clear_line(caught.value)
