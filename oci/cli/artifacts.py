@@ -300,7 +300,7 @@ def attach(
     time = session.created(created)
     subject_ref = _writable_beside(reference)
     wanted = options.parse_platform(platform)
-    with _source(session, subject_ref) as source:
+    with _where_it_goes(session, subject_ref) as source:
         subject = source.resolve(wanted)
     target = subject_ref.replace(tag=None, digest=None)
     with sources.open_for_writing(session, target) as destination, session.progress("attaching") as progress:
@@ -388,6 +388,18 @@ def _opened(session: Session, reference: str, platform: str | None) -> Iterator[
 
 def _source(session: Session, reference: Any) -> ImageSource:
     return sources.open_source(session, reference)
+
+
+def _where_it_goes(session: Session, reference: Any) -> ImageSource:
+    """Open the subject where it is written beside: no mirror says what a tag stands for there."""
+    if not isinstance(reference, RegistryRef):
+        return _source(session, reference)
+    from oci.cli.registries import settings_from
+    from oci.registry.connect import connect_push
+    from oci.transports.from_registry import RegistrySource
+
+    settings = settings_from(session, reference.registry)
+    return RegistrySource(reference, connect_push(reference, settings), settings)
 
 
 def _writable_beside(text: str) -> Any:

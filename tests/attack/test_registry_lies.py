@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from oci.layout.layout import Layout
 from tests.support.hostile import in_time, one_clear_line
 from tests.support.images import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, LayoutMaker, descriptor, digest, encode, tar_layer
 from tests.support.library import pull
+from tests.support.places import clean_environment
 from tests.support.scripted import ScriptedServer
 from tests.support.shelf import Shelf
 
@@ -56,3 +59,30 @@ def test_a_manifest_that_is_an_index_too(server: ScriptedServer, tmp_path: Path,
     with in_time(), pytest.raises(OciError, match="both") as caught:
         pull(f"docker://{server.host}/app:v1", tmp_path / "back")
     one_clear_line(caught.value)
+
+
+def test_what_a_mirror_says_of_a_tag_is_not_what_is_attached_to(server: ScriptedServer, tmp_path: Path) -> None:
+    """Attaching writes to the registry: what the tag stands for is asked where it is written, not at a mirror."""
+    maker = LayoutMaker(tmp_path / "from")
+    ours, theirs = maker.image([]), maker.image([tar_layer({"evil": b"evil"})])
+    maker.tag("v1", ours)
+    shelf = Shelf.of(maker.finish())
+    shelf.serve(server)
+    conf = tmp_path / "registries.conf"
+    with ScriptedServer() as mirror:
+        false = Shelf.of(maker.path)
+        false.manifests["v1"] = false.manifests[theirs["digest"]]
+        false.serve(mirror)
+        there = f'[[registry]]\nlocation = "{server.host}"\n'
+        conf.write_text(f'{there}[[registry.mirror]]\nlocation = "{mirror.host}"\ninsecure = true\n')
+        for more in ([], ["--platform", "linux/amd64"]):
+            command = ["attach", f"docker://{server.host}/app:v1", "--type", "a/b", "--annotation", "verdict=good"]
+            done = subprocess.run(
+                [sys.executable, "-m", "oci", *command, *more, "--registries-conf", str(conf), "--json"],
+                env=clean_environment(tmp_path),
+                capture_output=True,
+                timeout=30,
+            )
+            assert done.returncode == 0, done.stderr
+            assert json.loads(done.stdout)["subject"] == ours["digest"]
+        assert mirror.requests == []
