@@ -38,6 +38,7 @@ MAX_ERRORS = 5  # errors of one answer that are told; real answers have one
 _TELLING = range(4, 13)  # bytes of a secret that give it away; fewer stand in any text, by chance
 
 _HUB, _HUB_HOSTS = "docker.io", ("registry-1.docker.io", "index.docker.io")  # what people call it, where it answers
+_WHOLE = ("/v2/", "/v2/_catalog")  # where questions about no repository go
 
 
 class Fault(Record):
@@ -105,7 +106,8 @@ def error_of(
     who = "the registry" if foreign is None else f"{foreign}, where it redirects to,"
     answer = f"{who} answers {response.status}{f' ({said})' if said else ''}"
     codes = tuple(fault.code for fault in faults if fault.code)
-    reason = f"{what}: {answer}{_advice(response.status, codes, host, foreign, known)}"
+    whole = response.place.endswith(_WHOLE)
+    reason = f"{what}: {answer}{_advice(response.status, codes, host, foreign, known, whole)}"
     if response.status in (401, 403) and foreign is None:
         return AuthenticationFailed(response.place, reason, status=response.status)
     return RegistryRefused(response.place, reason, status=response.status, codes=codes)
@@ -147,15 +149,16 @@ def _bare(text: str) -> str:
     return "".join(text.split()).casefold()
 
 
-def _advice(status: int, codes: tuple[str, ...], host: str, foreign: str | None, known: bool) -> str:
-    """Say what to do, where there is something."""
+def _advice(status: int, codes: tuple[str, ...], host: str, foreign: str | None, known: bool, whole: bool) -> str:
+    """Say what to do, where there is something; `whole`: the question was about no repository."""
     if foreign is not None:
         return ""
     host = _HUB if host in _HUB_HOSTS else host
     if status == 401:
-        if known:
-            return f"; there may be no such repository, or the credentials are not right: `ocikit login {host}`"
-        return f"; there may be no such repository, or it wants credentials: `ocikit login {host}`"
+        absent = "" if whole else "there may be no such repository, or "
+        return (
+            f"; {absent}{'the credentials are not right' if known else 'it wants credentials'}: `ocikit login {host}`"
+        )
     if status == 403:
         return "" if known else f"; it may want credentials: `ocikit login {host}`"
     if status == 404 and "NAME_UNKNOWN" in codes:

@@ -56,6 +56,16 @@ def test_401_with_credentials_says_that_they_are_not_right(server: ScriptedServe
     assert "credentials are not right" in str(error(server, Answer(401), known=True))
 
 
+@pytest.mark.parametrize("path", ["/v2/", "/v2/_catalog?n=1000"])
+def test_401_to_a_question_about_the_whole_registry_is_about_no_repository(server: ScriptedServer, path: str) -> None:
+    server.on("GET", "/.*", status=401)
+    with Http(Settings(stall_timeout=0.4)) as http:
+        for known, advice in ((True, "the credentials are not right"), (False, "it wants credentials")):
+            response = http.send("GET", f"{server.url}{path}")
+            made = error_of(response, what="it", host="h.example", known=known)
+            assert str(made).endswith(f"the registry answers 401; {advice}: `ocikit login h.example`")
+
+
 def test_docker_hub_is_logged_in_to_by_the_name_that_references_have(server: ScriptedServer) -> None:
     server.on("GET", "/.*", status=401)
     with Http(Settings(stall_timeout=0.4)) as http:
