@@ -43,7 +43,7 @@ DOORS = {
     "jsonschema": ("oci.layout.schema",),
     "referencing": ("oci.layout.schema",),
     "urllib3": ("oci.http.exchange",),
-    "cheroot": ("oci.serving.server",),
+    "cheroot": ("oci.serving.gateway", "oci.serving.sockets"),
     "bcrypt": ("oci.serving.passwords",),
     "typer": ("oci.cli", "oci.cli.*"),
     "rich": ("oci.cli", "oci.cli.*"),

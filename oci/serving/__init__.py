@@ -1,8 +1,10 @@
 """A registry over an image layout directory (distribution-spec v1.1.1), for CI, development and tests.
 
 ====================  ==================================================================================
-`server`              Server: the sockets, by cheroot; start, stop, TLS
-`incoming`            a request's body as it comes from a socket, bounded in size and in time
+`server`              Server: what it needs is looked at, opened, and closed again
+`sockets`             sockets, threads, keep-alive and the end, by cheroot
+`gateway`             one request on a connection of cheroot's, and its answer sent
+`incoming`            a request's head and body as they come from a socket, bounded in size and in time
 `exchange`            Request, Answer, and the spec's errors as JSON: what the parts below talk in
 `app`                 which URL is which endpoint; authentication, read-only, and any failure as an answer
 `pulling`             blobs and manifests going out

@@ -206,7 +206,7 @@ def test_several_requests_in_one_packet_are_answered_in_order(server: Server) ->
 
 
 def test_a_head_that_comes_too_slowly_is_cut_off(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("oci.serving.server.HEAD_TIME", 0.3)
+    monkeypatch.setattr("oci.serving.sockets.HEAD_TIME", 0.3)
     with raw(server, b"GET /v2/ HTTP/1.1\r\n") as connection:
         started, ended = time.monotonic(), False
         while not ended and time.monotonic() - started < 5:
@@ -219,8 +219,8 @@ def test_a_head_that_comes_too_slowly_is_cut_off(server: Server, monkeypatch: py
 
 
 def test_a_body_that_stops_coming_is_408(server: Server, caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("oci.serving.server.STALL", 0.2)
-    monkeypatch.setattr("oci.serving.server.LINGER", 0.1)
+    monkeypatch.setattr("oci.serving.gateway.STALL", 0.2)
+    monkeypatch.setattr("oci.serving.gateway.LINGER", 0.1)
     target = caller("POST", "/v2/app/blobs/uploads/").location
     head = f"PATCH {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n".encode()
     with raw(server, head + b"abc") as connection:
@@ -231,7 +231,7 @@ def test_a_body_that_stops_coming_is_408(server: Server, caller: Caller, monkeyp
 def test_a_client_that_stops_reading_is_cut_off(
     server: Server, caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("oci.serving.server.STALL", 0.1)
+    monkeypatch.setattr("oci.serving.gateway.STALL", 0.1)
     data = b"x" * (24 << 20)  # more than the kernel's buffers take
     name = caller.push_blob("app", data)
     with raw(server, f"GET /v2/app/blobs/{name} HTTP/1.1\r\nHost: x\r\n\r\n".encode()) as connection:
