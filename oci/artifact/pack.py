@@ -23,7 +23,6 @@ from oci.artifact.names import (
     UNKNOWN_CONFIG,
     title_path,
 )
-from oci.artifact.together import Stopped, together
 from oci.errors import InvalidInput, SourceError, show
 from oci.layout.blobs import Content
 from oci.spec import media_types, rfc3339
@@ -34,6 +33,7 @@ from oci.spec.document import Document
 from oci.spec.manifest import Manifest
 from oci.streams.chunks import read_chunks
 from oci.streams.progress import Meter, Progress, Share
+from oci.streams.together import Stop, together
 from oci.transports.base import ImageDestination, Warn
 
 __all__ = ["pack", "push"]
@@ -166,7 +166,7 @@ class _Packer:
         self._destination, self._meter, self._warn = destination, meter, warn
         self._mtime_ns = 0 if created is None else rfc3339.parse(created)
         self._waiting: dict[Digest, tuple[Descriptor, Content, Share]] = {}
-        self._stopped = False
+        self._stop = Stop()
 
     def add(self, source: _Source) -> Descriptor:
         """Give the descriptor of a file or directory as a layer, annotated; a directory is stored by that."""
@@ -217,25 +217,15 @@ class _Packer:
 
     def _store(self, waiting: tuple[Descriptor, Content, Share]) -> None:
         described, content, share = waiting
-        if self._stopped:
-            raise Stopped
+        self._stop.check()
         if not self._destination.has(described):
             self._destination.put_blob(described, content)
         share.complete(described.size)
 
-    def _stop(self) -> None:
-        self._stopped = True
-
     @contextmanager
     def _counted(self, path: str, share: Share) -> Iterator[Iterator[bytes]]:
-        with _opened(path) as chunks:
-            yield share.counted(self._stoppable(chunks))
-
-    def _stoppable(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        for chunk in chunks:
-            if self._stopped:
-                raise Stopped
-            yield chunk
+        with _opened(path) as chunks, self._stop.watching(chunks) as watched:
+            yield share.counted(watched)
 
 
 @contextmanager

@@ -8,21 +8,19 @@ cut connection leaves the target as it was.
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from oci.artifact.describe import Artifact, read_artifact
 from oci.artifact.folder import unpack_folder
 from oci.artifact.place import Target, open_target
 from oci.artifact.plan import Item, Unpacking, plan
-from oci.artifact.together import Stopped, together
 from oci.changeset.removal import DIRECTORY
 from oci.layout.blobs import open_content
 from oci.spec.descriptor import Descriptor
 from oci.spec.record import Record
-from oci.streams.chunks import abort
 from oci.streams.progress import Meter, Progress
+from oci.streams.together import Stop, together
 from oci.streams.verify import verified
 from oci.transports.base import ImageSource, Warn
 
@@ -82,9 +80,7 @@ class _Fetch:
 
     def __init__(self, source: ImageSource, target: Target, meter: Meter, warn: Warn | None) -> None:
         self._source, self._target, self._meter, self._warn = source, target, meter, warn
-        self._stopped = False
-        self._reading: set[Iterator[bytes]] = set()
-        self._mutex = threading.Lock()
+        self._stop = Stop()
 
     def all(self, items: Sequence[Item]) -> None:
         together(
@@ -95,17 +91,9 @@ class _Fetch:
             abort=self._source.abort,
         )
 
-    def _stop(self) -> None:
-        with self._mutex:
-            self._stopped = True
-            reading = list(self._reading)
-        for chunks in reading:
-            abort(chunks)
-
     def _one(self, numbered: tuple[int, Item]) -> None:
         number, item = numbered
-        if self._stopped:
-            raise Stopped
+        self._stop.check()
         if item.folder:
             self._folder(_waiting(number), item)
         else:
@@ -150,33 +138,6 @@ class _Fetch:
 
         return said
 
-    @contextmanager
-    def _watched(self, chunks: Iterator[bytes], what: str) -> Iterator[Iterator[bytes]]:
-        """Count a blob's bytes, and let `_stop` end their reading."""
-        counted = _Stoppable(self._meter.counted(chunks, what), self)
-        with self._mutex:
-            self._reading.add(counted)
-        try:
-            yield counted
-        finally:
-            with self._mutex:
-                self._reading.discard(counted)
-
-    @property
-    def stopped(self) -> bool:
-        return self._stopped
-
-
-class _Stoppable(Iterator[bytes]):
-    """Chunks that end with Stopped when the fetch was stopped; no generator, so that `abort` gets through."""
-
-    def __init__(self, chunks: Iterator[bytes], fetch: _Fetch) -> None:
-        self._chunks, self._fetch = chunks, fetch
-
-    def __next__(self) -> bytes:
-        if self._fetch.stopped:
-            raise Stopped
-        return next(self._chunks)
-
-    def abort(self) -> None:
-        abort(self._chunks)
+    def _watched(self, chunks: Iterator[bytes], what: str) -> AbstractContextManager[Iterator[bytes]]:
+        """Count a blob's bytes, and let their reading be stopped."""
+        return self._stop.watching(self._meter.counted(chunks, what))

@@ -12,7 +12,6 @@ and an image of an index that is not stored (a sparse index), which is said thro
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -25,6 +24,7 @@ from oci.spec import media_types
 from oci.spec.descriptor import Descriptor
 from oci.spec.platform import Platform
 from oci.streams.progress import Meter, Share
+from oci.streams.together import Stop, together
 from oci.transports.base import ImageDestination, ImageSource, Progress, Warn
 
 if TYPE_CHECKING:
@@ -104,17 +104,13 @@ def _plan(source: ImageSource, top: Descriptor, warn: Warn | None) -> tuple[list
     return blobs, documents
 
 
-class _Stopped(Exception):  # noqa: N818 - no error: another blob's copy failed
-    pass
-
-
 class _BlobCopier:
     def __init__(
         self, source: ImageSource, destination: ImageDestination, meter: Meter, kin: Sequence[ImageSource]
     ) -> None:
         self._source, self._destination, self._meter = source, destination, meter
         self._keepers = (source, *kin)
-        self._stop = threading.Event()
+        self._stop = Stop()
 
     def one(self, blob: Descriptor) -> None:
         share = self._meter.share(name_of(blob))
@@ -127,40 +123,18 @@ class _BlobCopier:
     @contextmanager
     def _content(self, blob: Descriptor, share: Share) -> Iterator[Iterator[bytes]]:
         # Not verified here: the destination does it while it writes, and hashing twice would halve the speed.
-        with open_content(self._source, blob) as chunks:
-            yield share.counted(self._stoppable(chunks))
-
-    def _stoppable(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        for chunk in chunks:
-            if self._stop.is_set():
-                raise _Stopped
-            yield chunk
+        with open_content(self._source, blob) as chunks, self._stop.watching(chunks) as watched:
+            yield share.counted(watched)
 
     def all(self, blobs: Sequence[Descriptor]) -> None:
         here, there = self._source.parallel, self._destination.parallel
-        workers = min(1 if there == 1 else max(here, there), len(blobs))
-        if workers <= 1:
-            for blob in blobs:
-                self.one(blob)
-            return
-        from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+        workers = 1 if there == 1 else max(here, there)
+        together(self.one, blobs, workers=workers, stop=self._stop, abort=self._abort)
 
-        with ThreadPoolExecutor(workers) as pool:
-            futures = [pool.submit(self.one, blob) for blob in blobs]
-            try:
-                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-            except BaseException:  # an interrupt of this thread stops the others, those that wait for a network too
-                self._stop.set()
-                for keeper in self._keepers:
-                    keeper.abort()
-                self._destination.abort()
-                raise
-            finally:
-                self._stop.set()
-                pool.shutdown(wait=True, cancel_futures=True)
-        errors = [error for f in done if (error := f.exception()) is not None and not isinstance(error, _Stopped)]
-        if errors:
-            raise errors[0]
+    def _abort(self) -> None:
+        for keeper in self._keepers:
+            keeper.abort()
+        self._destination.abort()
 
 
 def _copy_blobs(

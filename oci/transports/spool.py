@@ -16,15 +16,12 @@ from oci.layout.blobs import Content, Counted
 from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
 from oci.streams.chunks import read_chunks
+from oci.streams.together import Stop
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
 __all__ = ["Spool"]
-
-
-class _Stopped(Exception):  # noqa: N818 - no error: nobody wants the blob any more
-    pass
 
 
 class Spool:
@@ -33,7 +30,7 @@ class Spool:
     def __init__(self, put: Callable[[Descriptor, Content], object], *, parallel: int, folder: str | None) -> None:
         self._put, self._parallel, self.folder = put, parallel, folder
         self._room = threading.BoundedSemaphore(parallel)
-        self._stop = threading.Event()
+        self._stop = Stop()
         self._pool: ThreadPoolExecutor | None = None
         self._begun: list[Future[None]] = []
 
@@ -59,19 +56,14 @@ class Spool:
         @contextmanager
         def content() -> Iterator[Iterator[bytes]]:
             file.seek(0)
-            yield self._stoppable(read_chunks(file))
+            with self._stop.watching(read_chunks(file)) as chunks:
+                yield chunks
 
         try:
             with file:
                 self._put(descriptor, content)
         finally:
             self._room.release()
-
-    def _stoppable(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        for chunk in chunks:
-            if self._stop.is_set():
-                raise _Stopped
-            yield chunk
 
     def _raise_faults(self) -> None:
         for future in self._begun:
@@ -89,7 +81,7 @@ class Spool:
 
     def close(self) -> None:
         """Stop what is not done."""
-        self._stop.set()
+        self._stop.say()
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
