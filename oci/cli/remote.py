@@ -268,7 +268,7 @@ def referrers(
     session = Session.of(context)
     if artifact_type is not None and not media_types.is_media_type(artifact_type):
         raise UsageError(f"--artifact-type {show(artifact_type)!r}: not a media type")
-    with sources.open_source(session, reference) as source:
+    with _primary_source(session, reference) as source:
         subject = source.resolve(options.parse_platform(platform))
         found = [
             (entry, kind)
@@ -302,12 +302,25 @@ def referrers(
         session.note(f"nothing refers to {subject.digest}")
 
 
+def _primary_source(session: Session, text: str) -> ImageSource:
+    """Open a reference for reading; one to a registry at the registry itself."""
+    reference = sources.parse(text)
+    if not isinstance(reference, RegistryRef):
+        return sources.open_source(session, reference)
+    from oci.cli.registries import settings_from
+    from oci.registry.connect import connect_primary
+    from oci.transports.from_registry import RegistrySource
+
+    settings = settings_from(session, reference.registry)
+    return RegistrySource(reference, connect_primary(reference, settings), settings)
+
+
 def _referrers(source: ImageSource, subject: Descriptor, artifact_type: str | None) -> Iterator[Descriptor]:
-    repository = getattr(source, "repository", None)
-    if repository is None or artifact_type is None:
+    if artifact_type is None or getattr(source, "repository", None) is None:
         return source.referrers(subject)
-    found: Iterator[Descriptor] = repository.referrers(subject.digest, artifact_type=artifact_type)
-    return found  # filtered by the registry, where it can
+    # Filtered by the registry, where it can.
+    found: Iterator[Descriptor] = source.referrers(subject, artifact_type=artifact_type)  # type: ignore[call-arg]
+    return found
 
 
 def _kind(source: ImageSource, entry: Descriptor) -> str | None:

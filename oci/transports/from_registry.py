@@ -103,8 +103,9 @@ class RegistrySource(VerifyingReader):
                     self._settings.warn(f"{error}; going on to {self._places[number + 1]}")
         raise RefNotFound(str(wanted), self.reference, None)
 
-    def referrers(self, subject: Descriptor) -> Iterator[Descriptor]:
-        for found in self.repository.referrers(subject.digest):
+    def referrers(self, subject: Descriptor, *, artifact_type: str | None = None) -> Iterator[Descriptor]:
+        """As in ImageSource. The registry itself is asked: nobody would miss a signature that a mirror hides."""
+        for found in self._connected[-1].referrers(subject.digest, artifact_type=artifact_type):
             self._known.expect(found)
             yield found
 

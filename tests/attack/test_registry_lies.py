@@ -68,21 +68,58 @@ def test_what_a_mirror_says_of_a_tag_is_not_what_is_attached_to(server: Scripted
     maker.tag("v1", ours)
     shelf = Shelf.of(maker.finish())
     shelf.serve(server)
-    conf = tmp_path / "registries.conf"
     with ScriptedServer() as mirror:
         false = Shelf.of(maker.path)
         false.manifests["v1"] = false.manifests[theirs["digest"]]
         false.serve(mirror)
-        there = f'[[registry]]\nlocation = "{server.host}"\n'
-        conf.write_text(f'{there}[[registry.mirror]]\nlocation = "{mirror.host}"\ninsecure = true\n')
+        _mirrored(tmp_path, server, mirror)
         for more in ([], ["--platform", "linux/amd64"]):
             command = ["attach", f"docker://{server.host}/app:v1", "--type", "a/b", "--annotation", "verdict=good"]
-            done = subprocess.run(
-                [sys.executable, "-m", "oci", *command, *more, "--registries-conf", str(conf), "--json"],
-                env=clean_environment(tmp_path),
-                capture_output=True,
-                timeout=30,
-            )
-            assert done.returncode == 0, done.stderr
-            assert json.loads(done.stdout)["subject"] == ours["digest"]
+            assert json.loads(_command(tmp_path, *command, *more, "--json"))["subject"] == ours["digest"]
         assert mirror.requests == []
+
+
+def test_a_mirror_does_not_hide_what_refers_to_an_image(server: ScriptedServer, tmp_path: Path) -> None:
+    """A signature that a mirror doesn't list would be missed by nobody: lists are the registry's own."""
+    maker = LayoutMaker(tmp_path / "from")
+    image = maker.image([])
+    maker.tag("v1", image)
+    with ScriptedServer() as mirror:
+        without = Shelf.of(maker.finish())
+        without.referrers_api = True
+        without.serve(mirror)
+        maker.put(b"{}")
+        document = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": "a/b", "layers": []}
+        document["subject"] = {key: image[key] for key in ("mediaType", "digest", "size")}
+        document["config"] = descriptor(b"{}", "application/vnd.oci.empty.v1+json")
+        signature = maker.document(document, OCI_MANIFEST)
+        shelf = Shelf.of(maker.finish())
+        shelf.referrers_api = True
+        shelf.serve(server)
+        _mirrored(tmp_path, server, mirror)
+        name = f"docker://{server.host}/app:v1"
+        for more in ([], ["--artifact-type", "a/b"]):
+            listed = json.loads(_command(tmp_path, "referrers", name, "--json", *more))["referrers"]
+            assert [entry["digest"] for entry in listed] == [signature["digest"]]
+        assert mirror.requests == []
+        _command(tmp_path, "copy", "--with-referrers", name, f"oci:{tmp_path}/back:v1")
+        found = {str(entry.digest) for entry in Layout.open(tmp_path / "back").index().model.manifests}
+        assert found == {image["digest"], signature["digest"]}
+        assert mirror.paths(), "the image itself comes from there"
+
+
+def _mirrored(folder: Path, server: ScriptedServer, mirror: ScriptedServer) -> None:
+    """Say that the registry has a mirror, for `_command`."""
+    there = f'[[registry]]\nlocation = "{server.host}"\n'
+    (folder / "registries.conf").write_text(f'{there}[[registry.mirror]]\nlocation = "{mirror.host}"\n')
+
+
+def _command(folder: Path, *words: str) -> bytes:
+    done = subprocess.run(
+        [sys.executable, "-m", "oci", *words, "--registries-conf", str(folder / "registries.conf")],
+        env=clean_environment(folder),
+        capture_output=True,
+        timeout=30,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
