@@ -62,7 +62,8 @@ def _unreached(cause: BaseException, location: str, seconds: float | None) -> tu
         said = str(cause.strerror or "unknown").lower()
         return f"the name can't be resolved: {said}", cause.errno == socket.EAI_AGAIN, True
     if "Tunnel connection failed" in str(cause):
-        return f"the proxy refuses: {show(str(cause).rpartition('failed: ')[2])}", False, True
+        # Its words are left out: some repeat what they were sent, and that is a password.
+        return f"the proxy refuses: {show(str(cause).rpartition('failed: ')[2].partition(' ')[0])}", False, True
     if isinstance(cause, HTTPException) and not isinstance(cause, RemoteDisconnected):
         return "an answer that breaks HTTP", False, True
     if isinstance(cause, OSError):

@@ -24,6 +24,7 @@ from oci.errors import (
 )
 from oci.http.retry import retry_after
 from oci.spec.record import Record
+from oci.spec.reference import canonical
 from oci.spec.wire import loads
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ MAX_ERRORS = 5  # errors of one answer that are told; real answers have one
 
 _TELLING = range(4, 13)  # bytes of a secret that give it away; fewer stand in any text, by chance
 
-_HUB, _HUB_HOSTS = "docker.io", ("registry-1.docker.io", "index.docker.io")  # what people call it, where it answers
 _WHOLE = ("/v2/", "/v2/_catalog")  # where questions about no repository go
 
 
@@ -97,13 +97,21 @@ def error_of(
     the answer's body, if it was read before.
     """
     raw = body_of(response) if raw is None else raw
+    if response.status == 407:
+        raw = b""  # a proxy's words, which may repeat the password that it was sent
     faults = parse_errors(raw) if foreign is None else ()
     said = "; ".join(str(fault) for fault in faults)
     if not said and foreign is None:
         said = _plain(raw, response.headers.get("Content-Type", "") or "")
     if response.status == 429:
         said = "; ".join(part for part in (said, _limits(response)) if part)
-    who = "the registry" if foreign is None else f"{foreign}, where it redirects to,"
+    who = (
+        "the proxy"
+        if response.status == 407
+        else "the registry"
+        if foreign is None
+        else f"{foreign}, where it redirects to,"
+    )
     answer = f"{who} answers {response.status}{f' ({said})' if said else ''}"
     codes = tuple(fault.code for fault in faults if fault.code)
     whole = response.place.endswith(_WHOLE)
@@ -153,7 +161,7 @@ def _advice(status: int, codes: tuple[str, ...], host: str, foreign: str | None,
     """Say what to do, where there is something; `whole`: the question was about no repository."""
     if foreign is not None:
         return ""
-    host = _HUB if host in _HUB_HOSTS else host
+    host = canonical(host)
     if status == 401:
         absent = "" if whole else "there may be no such repository, or "
         return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from oci.errors import ConfigurationError, OciError
+from oci.http.settings import Proxies
 from oci.layout.layout import Layout
 from oci.spec.digest import Digest
 from oci.transports.copy import copy
@@ -79,6 +81,18 @@ def test_a_helper_that_gives_the_secret_and_fails(tmp_path: Path, layout: str) -
         programs.helpers.get("half", "quay.io")
     assert "hunter2" not in str(caught.value)
     assert "why" in str(caught.value)
+
+
+@pytest.mark.parametrize("said", ["prox:proxy-very-secret", base64.b64encode(b"prox:proxy-very-secret").decode()])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_repeats_its_password(server: ScriptedServer, tmp_path: Path, said: str, scheme: str) -> None:
+    body = json.dumps({"errors": [{"code": "DENIED", "message": f"not {said}"}]}).encode()
+    server.on(".*", ".*", Answer(407, JSON, body, reason=f"Not {said}"))
+    proxies = Proxies(**{scheme: f"http://prox:proxy-very-secret@{server.host}"})
+    with in_time(), pytest.raises(OciError, match="proxy") as caught:
+        pull("docker://registry.example/app:v1", tmp_path / "victim", settings(proxies=proxies, plain_http=True))
+    assert server.requests
+    assert said not in one_clear_line(caught.value)
 
 
 # Names that become paths
