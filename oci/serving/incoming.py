@@ -11,10 +11,22 @@ import re
 import time
 from collections.abc import Callable
 from typing import Protocol
+from urllib.parse import unquote_to_bytes
 
 from oci.serving.exchange import Refusal
 
-__all__ = ["GRACE", "MAX_HEADERS", "MIN_RATE", "STALL", "Incoming", "Pace", "Wire", "length_of", "parse_header"]
+__all__ = [
+    "GRACE",
+    "MAX_HEADERS",
+    "MIN_RATE",
+    "STALL",
+    "Incoming",
+    "Pace",
+    "Wire",
+    "length_of",
+    "parse_header",
+    "parse_request_line",
+]
 
 MAX_HEADERS = 100  # header fields of one request; clients send about ten
 MAX_CHUNK_LINE = 256  # bytes of a chunk's size line with its extensions, which nobody uses
@@ -24,6 +36,8 @@ GRACE = 30.0  # seconds in which any rate will do
 MIN_RATE = 1024  # bytes a second after that: far below the slowest line that could ever push an image
 
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# RFC 9112 section 3, with targets in origin-form (section 3.2.1) or `*`: we are no proxy. "#" begins no part of one.
+_REQUEST = re.compile(rb"([A-Z]{1,32}) (\*|/[!\"$-~]*) (HTTP/[0-9]\.[0-9])\r\n")
 
 
 class Wire(Protocol):
@@ -49,6 +63,23 @@ class Pace:
         self._moved += size
         if self._clock() - self._start > GRACE + self._moved / MIN_RATE:
             raise TimeoutError("timed out")
+
+
+def parse_request_line(line: bytes) -> tuple[bytes, bytes, bytes, bytes]:
+    """Read a request's first line → method, path, query, protocol; Refusal.
+
+    The path is percent-decoded once, but for `%2F`: an escaped slash divides no names.
+    """
+    match = _REQUEST.fullmatch(line)
+    if match is None:
+        raise Refusal(400, "UNSUPPORTED", "Malformed request line.", close=True)
+    method, target, protocol = match.groups()
+    if protocol not in (b"HTTP/1.0", b"HTTP/1.1"):
+        raise Refusal(505, "UNSUPPORTED", "HTTP is spoken here in version 1.1.", close=True)
+    path, _, query = target.partition(b"?")
+    if b"%" in path:
+        path = b"%2F".join(unquote_to_bytes(part) for part in re.split(b"%2[Ff]", path))
+    return method, path, query, protocol
 
 
 def parse_header(line: bytes) -> tuple[str, str]:

@@ -101,6 +101,16 @@ def test_what_a_client_says_ends_no_header_and_no_log_line(tmp_path: Path) -> No
     assert not any(line.startswith("error") for line in lines)
 
 
+@pytest.mark.parametrize("target", [b"//[", b"//[::1/v2/", b"http://[/", b"[", b"*", b"/%", b"/%5b%5B", b"//"])
+def test_a_target_that_is_no_url_is_the_clients_fault_and_no_error_of_ours(tmp_path: Path, target: bytes) -> None:
+    lines: list[str] = []
+    with Server(tmp_path / "layout", log=lines.append) as server:
+        for method in (b"GET", b"OPTIONS"):
+            found = answer(server, method + b" " + target + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert found.startswith(b"HTTP/1.1 4")
+    assert not any(line.startswith("error") for line in lines)
+
+
 def test_credentials_are_not_logged(tmp_path: Path) -> None:
     lines: list[str] = []
     with Server(tmp_path / "layout", log=lines.append) as server, Caller(server.host) as caller:
@@ -120,7 +130,23 @@ def test_credentials_are_not_logged(tmp_path: Path) -> None:
         b"GET /v2/ HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
         b"GET /v2/\r\n\r\n",
         b"GET http://elsewhere/v2/ HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET http:/v2/ HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET elsewhere:80 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"CONNECT elsewhere:80 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /v2/#x HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /v2/_cata\tlog HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /v2/_cata\rlog HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /v2/\x00 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /v2/\xff HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET  /v2/ HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"G\x00T /v2/ HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"get /v2/ HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /v2/ HTTP/1. 1\r\nHost: x\r\n\r\n",
+        b"GET /v2/ HTTP/01.1\r\nHost: x\r\n\r\n",
+        b"GET /v2/ HTTP/1.1\t\r\nHost: x\r\n\r\n",
         b"GET /v2/ HTTP/9.9\r\nHost: x\r\n\r\n",
+        b"\r\n\r\nGET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /v2/ HTTP/1.1\r\nAccept: x\r\n\r\n",
         b"POST /v2/a/blobs/uploads/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
         b"POST /v2/a/blobs/uploads/ HTTP/1.1\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"POST /v2/a/blobs/uploads/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
