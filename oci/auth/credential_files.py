@@ -22,14 +22,13 @@ from typing import Self
 from oci.auth.credential import Credentials
 from oci.errors import ConfigurationError, InvalidDocument, LimitExceeded, show
 from oci.spec.record import Record, field
+from oci.spec.reference import DEFAULT_REGISTRY, HUB_HOSTS, canonical
 from oci.spec.wire import Fields, loads
 
 __all__ = [
-    "HUB",
     "HUB_KEY",
     "AuthFile",
     "Place",
-    "canonical",
     "host_of_key",
     "keys_of",
     "place_to_write",
@@ -39,8 +38,7 @@ __all__ = [
 
 MAX_FILE = 4 << 20  # bytes: some thousand logins
 
-HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")  # one registry under three names
-HUB_KEY = "https://index.docker.io/v1/"  # how docker has called it since it had no other
+HUB_KEY = "https://index.docker.io/v1/"  # how docker has called Docker Hub since it had no other
 
 
 class Place(Record, kw_only=False):
@@ -206,15 +204,9 @@ def read_bytes(place: Place) -> bytes | None:
     return raw
 
 
-def canonical(host: str) -> str:
-    """The one name that a registry has here."""
-    host = host.lower()
-    return HUB[0] if host in HUB else host
-
-
 def keys_of(host: str, repository: str | None) -> Iterator[str]:
     """Give the keys for a repository, HOST/a/b, HOST/a, HOST, for each name of the registry."""
-    names = HUB if canonical(host) == HUB[0] else (host,)
+    names = HUB_HOSTS if canonical(host) == DEFAULT_REGISTRY else (host,)
     parts = repository.split("/") if repository else []
     for count in range(len(parts), -1, -1):
         for name in names:

@@ -15,9 +15,10 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from oci.auth.credential import Credentials
-from oci.auth.credential_files import HUB, HUB_KEY, AuthFile, Place, canonical, host_of_key
+from oci.auth.credential_files import HUB_KEY, AuthFile, Place, host_of_key
 from oci.auth.credential_helpers import Helpers
 from oci.errors import ConfigurationError, show
+from oci.spec.reference import DEFAULT_REGISTRY, canonical
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -157,7 +158,7 @@ def helper_keys(file: AuthFile | None, host: str) -> Iterator[str]:
 
     docker asks for Docker Hub by its URL, podman by its name.
     """
-    if canonical(host) != HUB[0]:
+    if canonical(host) != DEFAULT_REGISTRY:
         yield host
     else:
-        yield from (HUB_KEY, HUB[0]) if file is not None and file.is_docker else (HUB[0], HUB_KEY)
+        yield from (HUB_KEY, DEFAULT_REGISTRY) if file is not None and file.is_docker else (DEFAULT_REGISTRY, HUB_KEY)

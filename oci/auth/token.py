@@ -19,7 +19,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import quote_plus
 
-from oci.auth.credential_files import canonical
 from oci.errors import AuthenticationFailed, InvalidDocument, LimitExceeded, ProtocolViolation, RegistryRefused, show
 from oci.http.failures import NotReached
 from oci.http.redirects import REDIRECTS, check_target, follow
@@ -27,6 +26,7 @@ from oci.http.responses import MAX_ERROR, parse_errors, tells
 from oci.http.retry import may_pass
 from oci.http.urls import Url, is_loopback_name, parse_url
 from oci.spec.record import Record
+from oci.spec.reference import canonical
 from oci.spec.wire import loads
 
 if TYPE_CHECKING:

@@ -16,11 +16,9 @@ from oci.registry.client import Client
 from oci.registry.endpoint import Endpoint
 from oci.registry.repository import Repository
 from oci.registry.settings import Settings
-from oci.spec.reference import DEFAULT_REGISTRY, RegistryRef
+from oci.spec.reference import HUB_HOSTS, RegistryRef
 
-__all__ = ["Connected", "Shared", "connect", "connect_primary", "connect_push", "connect_registry"]
-
-DOCKER_HUB = "registry-1.docker.io"
+__all__ = ["Connected", "Shared", "api_host", "connect", "connect_primary", "connect_push", "connect_registry"]
 
 
 class Shared:
@@ -36,7 +34,7 @@ class Shared:
 
     def repository(self, endpoint: Endpoint) -> Repository:
         """Give the repository behind an endpoint; endpoints of one registry share a client."""
-        key = (_api_host(endpoint.location), endpoint.insecure, endpoint.is_mirror)
+        key = (api_host(endpoint.location), endpoint.insecure, endpoint.is_mirror)
         if key not in self._clients:
             client = Client(key[0], self._settings, insecure=endpoint.insecure, http=self.http)
             self._clients[key] = self._held.enter_context(client)
@@ -88,7 +86,7 @@ def connect_push(reference: RegistryRef, settings: Settings, shared: Shared | No
 def connect_registry(host: str, settings: Settings) -> Client:
     """A client for a whole registry: for `_catalog`, and to check a login. Use it as a context manager."""
     endpoint = _endpoints(RegistryRef(host, "x"), settings, pull=False)[-1]
-    return Client(_api_host(endpoint.location), settings, insecure=endpoint.insecure)
+    return Client(api_host(endpoint.location), settings, insecure=endpoint.insecure)
 
 
 def _endpoints(reference: RegistryRef, settings: Settings, *, pull: bool) -> tuple[Endpoint, ...]:
@@ -110,5 +108,6 @@ def _connected(endpoints: tuple[Endpoint, ...], settings: Settings, shared: Shar
         raise
 
 
-def _api_host(location: str) -> str:
-    return DOCKER_HUB if location in (DEFAULT_REGISTRY, "index.docker.io") else location
+def api_host(location: str) -> str:
+    """Where a registry answers: Docker Hub's API has another host than its name."""
+    return HUB_HOSTS[-1] if location in HUB_HOSTS else location

@@ -14,14 +14,15 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from oci.auth.credential import Credentials
-from oci.auth.credential_files import HUB, HUB_KEY, AuthFile, Place, canonical, host_of_key, read_bytes
+from oci.auth.credential_files import HUB_KEY, AuthFile, Place, host_of_key, read_bytes
 from oci.auth.credential_helpers import Helpers
 from oci.auth.credentials import FILES, Fixed, helper_keys
 from oci.auth.json_edit import edited
 from oci.errors import ConfigurationError, show
 from oci.registry.client import Client
-from oci.registry.connect import DOCKER_HUB
+from oci.registry.connect import api_host
 from oci.registry.settings import Settings
+from oci.spec.reference import DEFAULT_REGISTRY, canonical
 from oci.streams.atomic import AtomicFile
 
 __all__ = ["check", "forget", "forget_all", "keep"]
@@ -49,7 +50,7 @@ def _client(host: str, settings: Settings) -> Client:
     if settings.registries is not None:
         endpoints = settings.registries.endpoints(host, "x", tag=None, digest=None, pull=False)
         insecure = any(endpoint.insecure and endpoint.location == host for endpoint in endpoints)
-    return Client(DOCKER_HUB if canonical(host) == HUB[0] else host, settings, insecure=insecure)
+    return Client(api_host(host), settings, insecure=insecure)
 
 
 def keep(place: Place, name: str, credentials: Credentials, helpers: Helpers, *, order: Sequence[str] = ()) -> str:
@@ -141,9 +142,9 @@ def forget_all(place: Place, helpers: Helpers) -> int:
 def _key(file: AuthFile, name: str) -> str:
     """Give the key under which this file's programs look for HOST or HOST/PART."""
     host, slash, part = name.partition("/")
-    if canonical(host) != HUB[0]:
+    if canonical(host) != DEFAULT_REGISTRY:
         return name
-    return HUB_KEY if file.is_docker and not slash else f"{HUB[0]}{slash}{part}"
+    return HUB_KEY if file.is_docker and not slash else f"{DEFAULT_REGISTRY}{slash}{part}"
 
 
 def _keys_of_entry(file: AuthFile, name: str) -> list[str]:

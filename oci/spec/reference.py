@@ -25,6 +25,7 @@ MAX_REFERENCE = 8192  # characters: a path (4096) and the longest name, with roo
 MAX_REPOSITORY = 255  # distribution's reference grammar: the length of a repository name with its host
 
 DEFAULT_REGISTRY = "docker.io"
+HUB_HOSTS = (DEFAULT_REGISTRY, "index.docker.io", "registry-1.docker.io")  # one registry; the last is where it answers
 DEFAULT_TAG = "latest"
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
@@ -179,6 +180,12 @@ def parse_name(name: str, text: str | None = None) -> RegistryRef:
 def is_host(text: str) -> bool:
     """Whether this is a registry's HOST[:PORT] by the grammar of Docker's references."""
     return len(text) <= MAX_REPOSITORY and re.fullmatch(_HOST, text) is not None
+
+
+def canonical(host: str) -> str:
+    """The one name that a registry has here: Docker Hub answers to three."""
+    host = host.lower()
+    return DEFAULT_REGISTRY if host in HUB_HOSTS else host
 
 
 def is_repository(name: str) -> bool:
