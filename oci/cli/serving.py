@@ -80,8 +80,6 @@ def serve(
         raise UsageError("--tls-cert and --tls-key belong together")
     tls = None if tls_cert is None or tls_key is None else (tls_cert, tls_key)
     path = sources.layout_path(layout)
-    if not address.startswith(_LOOPBACK):
-        _warn_of_strangers(session, htpasswd=htpasswd, tls=tls, read_only=read_only)
     server = Server(
         path,
         address=address,
@@ -93,6 +91,8 @@ def serve(
         log=_log(session),
     )
     with _ends_on_sigterm(), server:
+        if not address.startswith(_LOOPBACK):
+            _warn_of_strangers(session, htpasswd=htpasswd, tls=tls, read_only=read_only)
         what = "read-only, " if read_only else ""
         session.note(f"serving {show(path)} ({what}tags without a repository are in {server.repository}); Ctrl-C stops")
         print(f"listening on {server.url}", flush=True)

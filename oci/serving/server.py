@@ -20,6 +20,8 @@ from oci.spec.reference import is_repository
 if TYPE_CHECKING:
     import ssl
 
+    from oci.serving.passwords import Passwords
+
 __all__ = ["Server"]
 
 Log = Callable[[str], object]
@@ -60,21 +62,29 @@ class Server:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            app = self._app(stack)
-            web = Web(self._address, app, self._log, None if self._tls is None else _tls_context(*self._tls))
-            _started(web)
-            stack.callback(web.stop)
+            # The layout last: who can't listen, or has no certificate, makes none.
+            passwords = self._passwords()
+            web = Web(self._address, self._log, None if self._tls is None else _tls_context(*self._tls))
+            begin = _listening(web)
+            door = stack.enter_context(ExitStack())
+            door.callback(begin)  # or its thread would wait on
+            door.callback(web.stop)
+            web.app = self._app(passwords, stack)
+            stack.push(door.pop_all())  # the last request ends before the layout is let go
+            begin()
             self._stack = stack.pop_all()
         self.host = place(self._address[0], web.bind_addr[1])
         self.url = f"{'http' if self._tls is None else 'https'}://{self.host}"
         return self
 
-    def _app(self, stack: ExitStack) -> App:
-        passwords = None
-        if self._htpasswd is not None:
-            from oci.serving.passwords import Passwords
+    def _passwords(self) -> Passwords | None:
+        if self._htpasswd is None:
+            return None
+        from oci.serving.passwords import Passwords
 
-            passwords = Passwords(self._htpasswd)
+        return Passwords(self._htpasswd)
+
+    def _app(self, passwords: Passwords | None, stack: ExitStack) -> App:
         layout = self._layout
         if not isinstance(layout, Layout):
             exists = self._read_only or os.path.lexists(f"{os.fspath(layout)}/oci-layout")
@@ -103,24 +113,29 @@ class Server:
             pass
 
 
-def _started(web: Web) -> None:
-    """Let a server run in threads that don't outlive the program, however that ends: its workers are as this one is."""
-    listening, failed = threading.Event(), list[Exception]()
+def _listening(web: Web) -> Callable[[], None]:
+    """Let a server listen; what is given back makes it answer.
+
+    It runs in threads that don't outlive the program, however that ends: its workers are as the one that makes them.
+    """
+    listening, begin, failed = threading.Event(), threading.Event(), list[Exception]()
 
     def run() -> None:
         try:
             web.prepare()
-        except (ConfigurationError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - the thread that waits for us raises it
             failed.append(error)
+            return
         finally:
             listening.set()
-        if not failed:
-            web.serve()
+        begin.wait()
+        web.serve()
 
     threading.Thread(target=run, name="ocikit serve", daemon=True).start()
     listening.wait()
     if failed:
         raise failed[0]
+    return begin.set
 
 
 def _tls_context(cert: str, key: str) -> ssl.SSLContext:

@@ -132,9 +132,12 @@ class Web(HTTPServer):
     shutdown_timeout = 5
     clock = staticmethod(time.monotonic)
 
-    def __init__(self, address: tuple[str, int], app: App, log: Log, context: ssl.SSLContext | None) -> None:
+    app: App  # to be set before it serves
+
+    def __init__(self, address: tuple[str, int], log: Log, context: ssl.SSLContext | None) -> None:
         super().__init__(address, Gateway, server_name="ocikit")
-        self.app, self.log = app, log
+        self.log = log
+        self._address, self._unbound = address, ""
         self.requests = _Pool(self)
         if context is not None:
             self.ssl_adapter = _Adapter(context)
@@ -142,14 +145,26 @@ class Web(HTTPServer):
         self._active: set[Connection] = set()
         self._mutex = threading.Lock()
 
-    @staticmethod
-    def bind_socket(socket_: socket.socket, bind_addr: tuple[str, int]) -> socket.socket:
+    def prepare(self) -> None:
+        """Listen, with workers ready; ConfigurationError says why not."""
+        try:
+            super().prepare()
+        except UnicodeError:
+            raise ConfigurationError(place(*self._address), "can't listen there: not a host's name") from None
+        except OSError as error:
+            why = self._unbound or error.strerror or str(error)
+            raise ConfigurationError(place(*self._address), f"can't listen there: {why}") from None
+
+    def bind_socket(  # type: ignore[override]  # a static method of cheroot's, which calls it by way of `self`
+        self, socket_: socket.socket, bind_addr: tuple[str, int]
+    ) -> socket.socket:
         """Bind; cheroot leaves a socket open that can't be bound, and words the reason so that it can't be told on."""
         try:
             socket_.bind(bind_addr)
         except OSError as error:
             socket_.close()
-            raise ConfigurationError(place(*bind_addr[:2]), f"can't listen there: {error.strerror or error}") from None
+            self._unbound = error.strerror or str(error)
+            raise
         return socket_
 
     def serving(self, connection: Connection) -> _Serving:

@@ -122,6 +122,24 @@ def test_what_cannot_be_served_is_told_in_one_line(tmp_path: Path) -> None:
         assert words in said
 
 
+def test_a_server_that_cannot_start_leaves_no_layout_behind(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no certificate")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        for arguments, words in (
+            (("--listen", f"127.0.0.1:{taken.getsockname()[1]}"), "can't listen there: Address already in use"),
+            (("--listen", "192.0.2.1:5000"), "can't listen there"),
+            (("--listen", "nobody.invalid:5000"), "can't listen there"),
+            (("--listen", "a..b:5000"), "can't listen there: not a host's name"),
+            (("--listen", "x" * 300 + ":5000"), "can't listen there: not a host's name"),
+            (("--tls-cert", tmp_path / "text", "--tls-key", tmp_path / "text"), "no certificate with its key"),
+            (("--htpasswd", tmp_path / "text", "--listen", "127.0.0.1:0"), "text:1: expected USER:HASH"),
+        ):
+            status, said = refused(tmp_path / "new" / "layout", *arguments)
+            assert (status, said.count("\n")) == (1, 1)
+            assert words in said
+    assert os.listdir(tmp_path) == ["text"]
+
+
 def test_an_address_that_strangers_reach_is_warned_of(tmp_path: Path) -> None:
     with served(tmp_path / "layout", "--listen", "0.0.0.0:0") as server:
         server.end()

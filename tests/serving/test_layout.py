@@ -14,6 +14,8 @@ from oci.layout.collect import gc
 from oci.layout.layout import Layout
 from oci.serving import Server
 from oci.serving.naming import own_repository, place_of
+from oci.serving.sockets import Web
+from oci.serving.store import Store
 from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
 from oci.verification.verify import verify
@@ -241,6 +243,22 @@ def test_one_server_writes_to_a_layout_and_any_number_read(layout: Path) -> None
             assert other("GET", "/v2/app/manifests/v1").status == 200
             caller.push_image("app", "v2")
             assert other("GET", "/v2/app/tags/list").json["tags"] == ["v1", "v2"]
+
+
+def test_the_layout_is_let_go_only_when_the_last_request_has_ended(
+    layout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop, stopped = Web.stop, []
+
+    def looking(web: Web) -> None:
+        with pytest.raises(LayoutError, match="another ocikit serve"), Store(Layout.open(layout), own="x").writing():
+            pass
+        stopped.append(stop(web))
+
+    monkeypatch.setattr(Web, "stop", looking)
+    with Server(layout):
+        pass
+    assert len(stopped) == 1
 
 
 def test_a_layout_that_is_not_there_is_made_unless_it_is_only_to_be_read(tmp_path: Path) -> None:
