@@ -3,6 +3,9 @@
 distribution-spec v1.1.1 spec.md#referrers-tag-schema, #pushing-manifests-with-subject, #deleting-manifests: read the
 index under `sha256-HEX`, change it, write it back. Between reading and writing another client can write, and is lost
 then; the spec leaves that open, and only within this process it can't happen here.
+
+A subject is a stranger's word: of the digest `release:10` the tag is `release-10`, which may be an index of ours. So
+only subjects of registered algorithms are listed, whose tags nobody gives to anything else.
 """
 
 from __future__ import annotations
@@ -11,12 +14,12 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from oci.errors import InvalidDocument, ProtocolViolation, RefNotFound, read_from
+from oci.errors import InvalidDocument, ProtocolViolation, RefNotFound, UnsupportedDigest, read_from
 from oci.registry.referrers import referrers_tag
 from oci.registry.send_manifest import send_manifest
 from oci.spec import media_types
 from oci.spec.descriptor import Descriptor
-from oci.spec.digest import Digest
+from oci.spec.digest import ENCODED_LENGTH, Digest
 from oci.spec.document import Document, parse_index
 from oci.spec.index import Index
 
@@ -29,7 +32,12 @@ _one_at_a_time = threading.Lock()
 
 
 def add(repository: Repository, subject: Digest, entry: Descriptor) -> None:
-    """List a manifest as a referrer of `subject`, unless it is. ProtocolViolation where the tag holds another thing."""
+    """List a manifest as a referrer of `subject`, unless it is.
+
+    Raises ProtocolViolation where the tag holds another thing, UnsupportedDigest for a subject of an unknown algorithm.
+    """
+    if subject.algorithm not in ENCODED_LENGTH:
+        raise UnsupportedDigest(str(subject), subject.algorithm)
 
     def added(index: Index) -> Index:
         if any(known.digest == entry.digest for known in index.manifests):
@@ -41,6 +49,8 @@ def add(repository: Repository, subject: Digest, entry: Descriptor) -> None:
 
 def remove(repository: Repository, subject: Digest, digest: Digest) -> None:
     """Take a manifest that is deleted from the list, if there is one; the tag stays, with an empty list if need be."""
+    if subject.algorithm not in ENCODED_LENGTH:
+        return  # nothing of ours is there
 
     def without(index: Index) -> Index:
         return index.replace(manifests=tuple(entry for entry in index.manifests if entry.digest != digest))

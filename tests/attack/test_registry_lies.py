@@ -12,10 +12,12 @@ import pytest
 
 from oci.errors import OciError
 from oci.layout.layout import Layout
+from oci.spec.digest import Digest
 from tests.support.hostile import in_time, one_clear_line
 from tests.support.images import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, LayoutMaker, descriptor, digest, encode, tar_layer
-from tests.support.library import pull
+from tests.support.library import pull, push
 from tests.support.places import clean_environment
+from tests.support.pulling import repository_of
 from tests.support.scripted import ScriptedServer
 from tests.support.shelf import Shelf
 
@@ -123,3 +125,27 @@ def _command(folder: Path, *words: str) -> bytes:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_a_subject_does_not_have_us_write_into_a_tag_of_ours(server: ScriptedServer, tmp_path: Path) -> None:
+    """The referrers tag is made of the subject's digest: `release:10` would be the tag `release-10`.
+
+    Where a registry lacks the referrers API, who copies such an image would have a stranger's entry in that index.
+    """
+    maker = LayoutMaker(tmp_path / "from")
+    image = maker.image([])
+    document = json.loads(maker.blob_path(image["digest"]).read_bytes())
+    document["subject"] = {"mediaType": OCI_MANIFEST, "digest": "release:10", "size": 9}
+    false = maker.document(document, OCI_MANIFEST)
+    maker.tag("v1", false)
+    maker.finish()
+    ours = encode({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []})
+    shelf = Shelf()
+    shelf.manifests["release-10"] = shelf.manifests[digest(ours)] = (OCI_INDEX, ours)
+    shelf.serve(server)
+    with in_time(), pytest.raises(OciError, match="release:10") as caught:
+        push(tmp_path / "from", f"docker://{server.host}/app:v1")
+    one_clear_line(caught.value)
+    assert shelf.manifests["release-10"] == (OCI_INDEX, ours)
+    with repository_of(server.host) as repository:
+        assert list(repository.referrers(Digest.parse("release:10"))) == []
