@@ -240,6 +240,13 @@ class Response:
         """The URL that was asked, with its query: to resolve a Location against, never for a message."""
         return str(self._url)
 
+    @property
+    def content_length(self) -> int | None:
+        """How long the body is by its Content-Length; None where that says nothing."""
+        text = self.headers.get("Content-Length") or ""
+        # `check_framing` has refused what is no number; one of thousands of digits is none for int() either.
+        return int(text) if 0 < len(text) < 100 and text.isascii() and text.isdigit() else None
+
     def __repr__(self) -> str:
         return f"<Response {self.status} of {self.method} {self._url.public}>"
 

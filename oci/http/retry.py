@@ -12,8 +12,6 @@ import os
 import re
 from collections.abc import Callable
 
-from oci.errors import ConnectionFailed
-
 __all__ = ["MAX_PAUSE", "MAX_WAIT", "Backoff", "is_idempotent", "may_pass", "retry_after"]
 
 MAX_PAUSE = 120  # seconds of one wait that a server may ask for; longer ones are quotas, and the user's to know of
@@ -61,10 +59,6 @@ class Backoff:
         self._waited += seconds
         self._next = min(self._next * 2, LONGEST)
         self._sleep(seconds)
-
-    def after(self, error: ConnectionFailed) -> float | None:
-        """Give how long to wait after a failed connection."""
-        return self.pause() if error.again else None
 
 
 def retry_after(value: str | None, date: str | None) -> float | None:

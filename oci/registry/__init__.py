@@ -14,7 +14,7 @@
 `foreign`                   layers at the addresses that their descriptors give
 `listing`, `referrers`      tags and repositories; what refers to a manifest
 `pages`                     lists in pages, by the Link header
-`upload`                    the verbs that push: blobs, and those of the modules below
+`upload`                    a blob pushed in whatever way the registry takes
 `sessions`, `sending`       an upload as the registry sees it; a blob's bytes on their way, verified
 `mounts`                    a blob of another repository of the same registry
 `put_manifest`              manifests, with what a `subject` asks for

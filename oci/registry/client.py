@@ -21,6 +21,7 @@ from oci.http.redirects import REDIRECTS, check_target, follow
 from oci.http.responses import body_of, error_of, repeats
 from oci.http.retry import Backoff, is_idempotent, may_pass, retry_after
 from oci.http.urls import Url, is_loopback_name, origin_of, parse_url
+from oci.http.warnings import Heard, parse_warnings
 
 if TYPE_CHECKING:
     from oci.auth.authorizer import Authorizer
@@ -57,8 +58,9 @@ class Client:
         self._base: Url | None = self._bases[0] if len(self._bases) == 1 else None
         self._lock = threading.Lock()
         self._authorizer: Authorizer | None = None
+        self._heard = settings.heard if settings.heard is not None else Heard()
         self.known = False  # credentials for this registry were found
-        self._reached = False
+        self.reached = False  # it has answered, whatever
 
     def __repr__(self) -> str:
         return f"Client({self.host!r})"
@@ -75,7 +77,6 @@ class Client:
         expect: Container[int] = (200,),
         retry: bool | None = None,
         what: str,
-        follow: bool = True,
     ) -> Response:
         """Send a request to the registry and give its answer, the status of which is in `expect`.
 
@@ -86,12 +87,12 @@ class Client:
         repeated DELETE may be answered 404, and so may a repeated PUT that ends an upload: pass False for the latter.)
         What certainly did not happen (no connection, 429) is tried again in any case.
 
-        `follow`: False gives an answer of redirection as it is, if `expect` has it. Raises AuthenticationFailed,
+        An answer of redirection is followed unless `expect` has its status. Raises AuthenticationFailed,
         RegistryRefused, ConnectionFailed or ProtocolViolation; an answer is the caller's to close.
         """
-        job = _Job(self, method, path_or_url, scopes, headers, body, length, expect, what, follow)
+        job = _Job(self, method, path_or_url, scopes, headers, body, length, expect, what)
         again = is_idempotent(method) if retry is None else retry
-        backoff = Backoff(max(1, self.settings.attempts), self.wait)
+        backoff = self.backoff()
         while True:
             try:
                 response = job.once()
@@ -101,7 +102,6 @@ class Client:
                     raise
                 self._tell(what, error.reason, pause, backoff)
             else:
-                self._reached = True
                 status = response.status
                 if status in expect:
                     return response
@@ -117,15 +117,25 @@ class Client:
 
     def _pause_after(self, error: ConnectionFailed, backoff: Backoff, again: bool) -> float | None:
         if isinstance(error, NotReached):
-            if not self._reached and backoff.tried >= FRESH:
-                return None
-        elif not again:
-            return None
-        return backoff.after(error)
+            again = self.reached or backoff.tried < FRESH
+        return backoff.pause() if again and error.again else None
 
     def _tell(self, what: str, reason: str, pause: float, backoff: Backoff) -> None:
         if self.settings.warn is not None and pause >= SLOW:
             self.settings.warn(f"{show(what)}: {reason}; trying again in {pause:.0f} seconds")
+
+    def backoff(self) -> Backoff:
+        """Give the waits of one thing that is tried `settings.attempts` times."""
+        return Backoff(max(1, self.settings.attempts), self.wait)
+
+    def hear(self, response: Response, authorization: str | None) -> None:
+        """Tell what the registry warns of, unless it repeats credentials; nothing else comes of it."""
+        if self.settings.warn is None:
+            return
+        for text in parse_warnings(response.headers.all("Warning")):
+            line = None if repeats(text.encode(), authorization) else self._heard.new(self.host, text)
+            if line is not None:
+                self.settings.warn(line)
 
     def wait(self, seconds: float) -> None:
         """Sleep, unless `close` ends it: a thread that waits for a server must not keep an interrupted command."""
@@ -183,6 +193,10 @@ class Client:
                     clock=monotonic,
                 )
             return self._authorizer
+
+    def authorization(self, scopes: Sequence[Scope]) -> str | None:
+        """Give the Authorization header for a request: none before the registry has asked for one."""
+        return None if self._authorizer is None else self._authorizer.header(scopes)
 
     def _find(self, repository: str | None) -> Credentials | None:
         source = self.settings.credentials
@@ -257,12 +271,11 @@ class _Job:
         length: int | None,
         expect: Container[int],
         what: str,
-        follow: bool,
     ) -> None:
         self._client, self._method, self._path_or_url = client, method, path_or_url
         self._scopes, self._headers, self._body = scopes, headers, body
         self._length = len(body) if isinstance(body, bytes) and length is None else length
-        self._expect, self._what, self._follow = expect, what, follow
+        self._expect, self._what = expect, what
         self._asked: Url | None = None  # the registry's own URL, which errors name
         self._at: Url | None = None  # the URL that answered last
         self._said: str | None = None  # the credentials that were sent last
@@ -270,23 +283,17 @@ class _Job:
     def once(self) -> Response:
         """Try once: with a token where one is wanted, and through redirects."""
         for _ in range(MAX_CHALLENGES):
-            header = self._authorization()
+            header = self._said = self._client.authorization(self._scopes)
             response = self._through_redirects(header)
-            self._client._reached = True  # whatever becomes of the token
+            self._client.reached = True  # whatever becomes of the token
             if response.status != 401 or not self._is_home(self._at) or 401 in self._expect:
                 return response
             raw = body_of(response)  # its connection is wanted for the next try
             authorizer = self._client.authorizer()
             if not authorizer.learn(response.headers, self._scopes, refused=header):
                 raise self.error(response, raw)
-        header = self._authorization()
-        return self._through_redirects(header)
-
-    def _authorization(self) -> str | None:
-        if self._client._authorizer is None:
-            return None  # anonymous first
-        self._said = self._client._authorizer.header(self._scopes)
-        return self._said
+        self._said = self._client.authorization(self._scopes)
+        return self._through_redirects(self._said)
 
     def _is_home(self, url: Url | None) -> bool:
         return url is not None and url.origin == self._client.base.origin
@@ -296,7 +303,9 @@ class _Job:
         url = self._at
         seen: list[str] = []
         home = self._is_home(url)
-        while response.status in REDIRECTS and self._follow and response.status not in self._expect:
+        if home:
+            self._client.hear(response, authorization)
+        while response.status in REDIRECTS and response.status not in self._expect:
             assert url is not None
             seen.append(str(url))
             status, location = response.status, response.headers.get("Location")
@@ -307,6 +316,8 @@ class _Job:
             url = self._target(url, location, seen)
             home = home and self._is_home(url)  # once away, a redirect back gets no secret either
             response = self._hop(url, authorization if home else None)
+            if home:
+                self._client.hear(response, authorization)
         response.place = self._place()
         return response
 

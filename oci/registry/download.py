@@ -29,12 +29,12 @@ from oci.errors import (
     RegistryRefused,
     SizeMismatch,
 )
-from oci.http.retry import Backoff
 from oci.registry.manifests import refuse_encoding
 from oci.spec.descriptor import Descriptor
 
 if TYPE_CHECKING:
     from oci.http.exchange import Response
+    from oci.http.retry import Backoff
     from oci.registry.client import Client
     from oci.spec.digest import Digest
 
@@ -43,7 +43,6 @@ __all__ = ["Download", "Place"]
 MIN_PROGRESS = 1 << 20  # bytes by which a connection must get on to count as one that works; the rest of a small blob
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.ASCII)
-_LENGTH = re.compile(r"\d{1,19}", re.ASCII)
 
 
 class Place(Protocol):
@@ -160,8 +159,7 @@ class Download(Iterator[bytes]):
             response.close()
 
     def _patience(self) -> Backoff:
-        client = self._places[0].client
-        return Backoff(max(1, client.settings.attempts), client.wait)
+        return self._places[0].client.backoff()
 
     def _connect(self, cut: ConnectionFailed | None) -> None:
         """Have the next bytes come; `cut` is what ended the connection before, None at the beginning."""
@@ -234,15 +232,12 @@ class Download(Iterator[bytes]):
         self._skip = 0
 
     def _check_length(self, response: Response, expected: int) -> None:
-        stated = response.headers.get("Content-Length")
-        if stated is None:
+        stated = response.content_length
+        if stated is None or stated == expected:
             return
-        if _LENGTH.fullmatch(stated.strip()) is None:
-            raise ProtocolViolation(self._url, "its Content-Length is no number")
-        if int(stated) != expected:
-            if response.status == 206:
-                raise ProtocolViolation(self._url, "its Content-Length and its Content-Range contradict each other")
-            raise SizeMismatch(digest=str(self._descriptor.digest), expected=expected, actual=int(stated))
+        if response.status == 206:
+            raise ProtocolViolation(self._url, "its Content-Length and its Content-Range contradict each other")
+        raise SizeMismatch(digest=str(self._descriptor.digest), expected=expected, actual=stated)
 
     def _out_of_range(self, response: Response) -> None:
         """416: the blob is shorter than we have it already, or the server has a mind of its own about ranges."""

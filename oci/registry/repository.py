@@ -6,7 +6,6 @@ request gets there (https, tokens, redirects, repetition) is the client's busine
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -18,6 +17,7 @@ from oci.errors import (
     ProtocolViolation,
     RefNotFound,
     RegistryRefused,
+    UnsupportedDigest,
 )
 from oci.http.exchange import Response
 from oci.http.responses import error_of
@@ -32,8 +32,6 @@ from oci.spec.reference import is_repository
 from oci.spec.wire import MAX_MANIFEST
 
 __all__ = ["Fetched", "Repository"]
-
-_LENGTH = re.compile(r"\d{1,19}", re.ASCII)
 
 
 class Repository:
@@ -81,7 +79,7 @@ class Repository:
                 return None
             what = self.called(reference)
             digest = stated_digest(response, what)
-            length = content_length(response)
+            length = response.content_length
             media_type = stated_type(response)
             if digest is not None and length is not None and length <= MAX_MANIFEST and media_type is not None:
                 if isinstance(reference, Digest) and digest != reference:
@@ -106,11 +104,13 @@ class Repository:
         )
 
     def manifest_path(self, reference: str | Digest) -> str:
-        """The path of a manifest; InvalidReference for what is no tag."""
+        """The path of a manifest; InvalidReference for what is no tag, UnsupportedDigest for what can't be checked."""
         if not isinstance(reference, Digest) and not is_tag(reference):
             raise InvalidReference(
                 reference, "a tag is 1 to 128 letters, digits, '_', '.' and '-', not beginning with '.' or '-'"
             )
+        if isinstance(reference, Digest) and not reference.supported:
+            raise UnsupportedDigest(str(reference), reference.algorithm)  # what can't be checked is not asked for
         return f"/v2/{self.name}/manifests/{reference}"
 
     def called(self, reference: str | Digest) -> str:
@@ -118,7 +118,8 @@ class Repository:
         return f"manifest {self}{'@' if isinstance(reference, Digest) else ':'}{reference}"
 
     def _no_manifest(self, reference: str | Digest) -> RefNotFound:
-        return RefNotFound(str(reference), str(self), None)
+        hint = "" if isinstance(reference, Digest) else f"`ocikit tags {self}` lists its tags"
+        return RefNotFound(str(reference), str(self), None, hint=hint)
 
     # Blobs
 
@@ -146,12 +147,12 @@ class Repository:
         ) as response:
             if response.status == 404:
                 return None
-            length = content_length(response)
+            length = response.content_length
         if length is None:  # not every proxy lets it through for HEAD
             with self.get_blob(digest, {}) as response:
                 if response.status == 404:
                     return None
-                length = content_length(response)
+                length = response.content_length
         if length is None:
             raise ProtocolViolation(self.blob_url(digest), "the registry doesn't say how long the blob is")
         return length
@@ -220,9 +221,3 @@ class Repository:
             ):
                 raise RegistryRefused(error.url, f"{what}: {advice}", status=error.status, codes=error.codes)
             raise error
-
-
-def content_length(response: Response) -> int | None:
-    """The Content-Length, None where there is none that is a number."""
-    text = (response.headers.get("Content-Length") or "").strip()
-    return int(text) if _LENGTH.fullmatch(text) else None

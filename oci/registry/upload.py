@@ -16,10 +16,8 @@ from typing import TYPE_CHECKING
 
 from oci.errors import ConnectionFailed, ProtocolViolation, RegistryError, RegistryRefused
 from oci.http.exchange import NotReached
-from oci.http.retry import Backoff, may_pass
+from oci.http.retry import may_pass
 from oci.layout.blobs import Content
-from oci.registry.mounts import mount
-from oci.registry.put_manifest import put_manifest
 from oci.registry.sending import Body
 from oci.registry.sessions import (
     GONE,
@@ -38,9 +36,10 @@ from oci.registry.sessions import (
 from oci.spec.descriptor import Descriptor
 
 if TYPE_CHECKING:
+    from oci.http.retry import Backoff
     from oci.registry.repository import Repository
 
-__all__ = ["Content", "Upload", "Uploader", "mount", "put_blob", "put_manifest"]
+__all__ = ["Uploader", "put_blob"]
 
 MAX_WHOLE = 128 << 10  # bytes of a blob that is sent with the POST; Go's server reads on so far when it doesn't want it
 MAX_FAILURES = (
@@ -109,7 +108,7 @@ class _Push:
             if self.session is None and self._manners.by_post and self._post(raw):
                 return
         best = 0
-        backoff = self._backoff()
+        backoff = self._client.backoff()
         for _ in range(MAX_FAILURES):
             if self.session is None:
                 self.session, self._offset = begin(self._repository, self._digest), 0  # repeated by the client
@@ -120,7 +119,7 @@ class _Push:
                 if self._body.fault is not None:
                     raise self._body.fault from None
                 if self._offset > best:
-                    best, backoff = self._offset, self._backoff()
+                    best, backoff = self._offset, self._client.backoff()
                 if not self._goes_on(error, backoff):
                     raise
         raise ProtocolViolation(self._what, f"{self._repository} broke off the upload {MAX_FAILURES} times")
@@ -267,9 +266,6 @@ class _Push:
         if self.session is not None:
             cancel(self._repository, self.session)
         self.session, self._offset = None, 0
-
-    def _backoff(self) -> Backoff:
-        return Backoff(max(1, self._client.settings.attempts), self._client.wait)
 
 
 def _wait(backoff: Backoff, again: bool = True) -> bool:

@@ -16,10 +16,12 @@ from oci.errors import DestinationError, DigestMismatch
 from oci.layout.blobs import BlobWriter, Content
 from oci.layout.walk import is_document
 from oci.registry.connect import Connected, Shared, connect_push
+from oci.registry.mounts import mount
+from oci.registry.put_manifest import put_manifest
 from oci.registry.repository import Repository
-from oci.registry.sessions import cancel, push_scopes
+from oci.registry.sessions import Upload, cancel, push_scopes
 from oci.registry.settings import Settings
-from oci.registry.upload import Upload, Uploader, mount, put_manifest
+from oci.registry.upload import Uploader
 from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
 from oci.spec.document import parse_document

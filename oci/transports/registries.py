@@ -81,10 +81,10 @@ class Opener(Record, kw_only=False):
 
     def tags(self, reference: RegistryRef) -> tuple[str, ...]:
         """List the tags of a repository, at the registry itself: a mirror may know only some of them."""
-        from oci.registry.connect import connect
+        from oci.registry.connect import connect_primary
 
-        with connect(reference, self.settings, self.shared) as places:
-            return tuple(places[-1].tags())
+        with connect_primary(reference, self.settings, self.shared) as places:
+            return tuple(places[0].tags())
 
     def digest(self, reference: RegistryRef, *, push: bool = False) -> Digest | None:
         """Ask what a tag stands for, by HEAD: at the place to pull from first, or where a push goes."""

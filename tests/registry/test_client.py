@@ -316,7 +316,7 @@ def test_a_redirect_that_would_make_a_put_a_get_is_refused(client: Client, serve
 
 def test_a_redirect_that_is_expected_is_given(client: Client, server: ScriptedServer) -> None:
     server.on("GET", "/v2/a", status=307, headers={"Location": "/v2/b"})
-    with client.request("GET", "/v2/a", expect=(307,), follow=False, what="it") as response:
+    with client.request("GET", "/v2/a", expect=(307,), what="it") as response:
         assert response.headers.get("location") == "/v2/b"
 
 

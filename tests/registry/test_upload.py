@@ -19,9 +19,10 @@ from oci.errors import (
 from oci.layout.blobs import Content
 from oci.registry import upload as uploads
 from oci.registry.client import Client
+from oci.registry.mounts import mount
 from oci.registry.repository import Repository
 from oci.registry.settings import Settings
-from oci.registry.upload import Uploader, mount, put_blob
+from oci.registry.upload import Uploader, put_blob
 from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
 from tests.support.scripted import Answer, Request, ScriptedServer

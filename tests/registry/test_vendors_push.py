@@ -13,7 +13,8 @@ import pytest
 from oci.errors import ConnectionFailed, OciError, RegistryError, RegistryRefused
 from oci.http.settings import TlsSettings
 from oci.registry.connect import connect, connect_push
-from oci.registry.upload import mount, put_manifest
+from oci.registry.mounts import mount
+from oci.registry.put_manifest import put_manifest
 from oci.spec.digest import Digest
 from tests.support.commands import digests_of
 from tests.support.images import OCI_EMPTY, OCI_MANIFEST, LayoutMaker, descriptor, encode, manifest, tar_layer
