@@ -176,6 +176,7 @@ def opener(session: Session, registry: str | None, side: str = "") -> Opener:
 def settings_from(session: Session, registry: str | None, side: str = "") -> Settings:
     """Gather all that is said about how to ask this registry (HOST[:PORT]), or any. UsageError, ConfigurationError."""
     from oci import __version__
+    from oci.http.warnings import Heard
     from oci.registry.registries_conf import RegistriesConf
     from oci.registry.settings import Settings
 
@@ -198,6 +199,7 @@ def settings_from(session: Session, registry: str | None, side: str = "") -> Set
         user_agent=f"ocikit/{__version__}",
         foreign_urls="foreign_layers" in session.access,
         warn=session.warn,
+        heard=session.settings.setdefault("heard", Heard()),
     )
     session.settings[key] = made
     return made

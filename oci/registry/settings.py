@@ -11,6 +11,7 @@ from oci.spec.record import Record
 
 if TYPE_CHECKING:
     from oci.auth.credential import CredentialSource
+    from oci.http.warnings import Heard
     from oci.registry.registries_conf import RegistriesConf
 
 __all__ = ["Settings"]
@@ -21,7 +22,8 @@ class Settings(Record):
 
     `plain_http`: True tries http where https is not spoken, False never does, None does for loopback hosts only.
     Times are seconds; `stall_timeout` is how long a transfer may stand still. `attempts` counts the first try.
-    `foreign_urls` allows fetching layers from the `urls` of their descriptors.
+    `foreign_urls` allows fetching layers from the `urls` of their descriptors. `heard` is what registries warned of
+    already: settings that share one tell each warning once.
     """
 
     tls: TlsSettings = TlsSettings()
@@ -36,3 +38,4 @@ class Settings(Record):
     sleep: Callable[[float], None] = time.sleep
     foreign_urls: bool = False
     warn: Callable[[str], object] | None = None
+    heard: Heard | None = None
