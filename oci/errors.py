@@ -219,14 +219,14 @@ class BlobNotFound(NotFound):
 
 
 class RefNotFound(NotFound):
-    """No such tag or digest; `available` lists the tags that are there, None where nobody has looked."""
+    """No such tag or digest; `available` lists the tags that are there, None where nobody has looked; `hint`: how."""
 
-    def __init__(self, wanted: str, where: str, available: Sequence[str] | None = ()) -> None:
+    def __init__(self, wanted: str, where: str, available: Sequence[str] | None = (), *, hint: str = "") -> None:
         self.wanted, self.where, self.available = wanted, where, tuple(available or ())
         listed = ", ".join(show(name) for name in self.available[:20])
         more = f" and {len(self.available) - 20} more" if len(self.available) > 20 else ""
         there = f"there is: {listed}{more}" if listed else "it holds no tags"
-        known = "" if available is None else f"; {there}"
+        known = (f"; {show(hint)}" if hint else "") if available is None else f"; {there}"
         super().__init__(f"{show(wanted)!r} not found in {show(where)}{known}")
 
 

@@ -93,7 +93,7 @@ def names_host(name: str) -> bool:
     """Whether a name without docker:// is a host alone: example.org, localhost, registry:5000; redis:7 is an image."""
     host, _, port = name.partition(":")
     plain = "." in host or host == "localhost" or name.startswith("[")
-    return is_host(name) and (plain or (port.isdigit() and len(port) > 3))
+    return is_host(name) and (plain or (port.isdigit() and 3 < len(port) < 6))  # alpine:20240329 is an image
 
 
 def _says_which(name: str) -> bool:

@@ -6,6 +6,7 @@ A reference that can't be right is wrong usage (exit status 2); one that names n
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -41,6 +42,9 @@ def parse(text: str) -> ImageRef:
         reference = parse_reference(text)
     except InvalidReference as error:
         raise UsageError(f"{error}{_did_you_mean(text)}") from None
+    if isinstance(reference, RegistryRef) and re.fullmatch(r"docker://(?:localhost|[^/:]+\.[^/:]+):[0-9]+", text):
+        # Docker's grammar has it as a tag of Docker Hub's library/localhost, which nobody means.
+        raise UsageError(f"{show(text)}: the repository's name is missing, as in {show(text)}/app")
     if isinstance(reference, StoreRef):
         raise UsageError(
             f"{show(text)}: the local store is not available in this version of ocikit; a layout is named by its path: "

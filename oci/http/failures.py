@@ -52,7 +52,7 @@ def _unreached(cause: BaseException, location: str, seconds: float | None) -> tu
     if is_untrusted(cause):
         said = str(getattr(cause, "verify_message", "")).rstrip(".") or "it can't be verified"
         what = _UNMENDABLE.get(getattr(cause, "verify_code", None) or 0)
-        what = what or f"put the authority that signed it into certs.d/{location}/ca.crt"
+        what = what or f"put the authority that signed it into /etc/containers/certs.d/{location}/ca.crt"
         return f"its certificate is not trusted: {said}; {what}, or give --tls-verify=false", False, False
     if _is_tls(cause):
         return _without_tls(str(getattr(cause, "reason", None) or "no reason given"))
@@ -90,7 +90,7 @@ def _without_tls(reason: str) -> tuple[str, bool, bool]:
 def _wants_certificate(reason: str) -> str:
     return (
         f"it refuses our client certificate, or that there is none ({_tls_words(reason)}); "
-        "certs.d/HOST/ may hold NAME.cert and NAME.key"
+        "/etc/containers/certs.d/HOST/ may hold NAME.cert and NAME.key"
     )
 
 

@@ -151,6 +151,12 @@ def _tls_context(cert: str, key: str) -> ssl.SSLContext:
         # A password would be asked for on the terminal, in the middle of nowhere.
         context.load_cert_chain(cert, key, password=lambda: "")
     except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
+        reason = getattr(error, "reason", None)  # OpenSSL's word; none where it found nothing to read
+        if isinstance(reason, str):
+            reason = reason.replace("_", " ").lower()
+        elif isinstance(error, ssl.SSLError | ValueError):
+            reason = "both have to be PEM, and the key without a password"
+        else:
+            reason = (error.strerror or "can't be read").lower()
         raise ConfigurationError(f"{cert}, {key}", f"no certificate with its key: {reason}") from None
     return context

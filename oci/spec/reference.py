@@ -169,6 +169,9 @@ def parse_name(name: str, text: str | None = None) -> RegistryRef:
         repository = f"library/{repository}" if repository else ""
     if re.fullmatch(_HOST, host) is None:
         raise InvalidReference(text, f"{host!r} is not HOST[:PORT]")
+    port = re.search(r":([0-9]+)$", host)
+    if port and not (len(port[1]) < 6 and 0 < int(port[1]) < 65536):
+        raise InvalidReference(text, f"there is no port {port[1]}")
     _check_repository(text, host, repository)
     if colon and not is_tag(tag):
         raise InvalidReference(

@@ -280,11 +280,17 @@ def test_a_name_is_a_host_or_a_repository(text: str, meant: tuple[str, str | Non
     [
         (["tags", "alpine:3.20"], "name the repository alone"),
         (["tags", "redis:7"], "name the repository alone"),
+        (["tags", "alpine:20240329"], "name the repository alone"),
         (["tags", "quay.io/a@sha256:" + "0" * 64], "name the repository alone"),
         (["tags", "./images"], "`ocikit ls` lists layouts"),
         (["tags", "Upper/Case"], "lower case"),
         (["tags", ""], "name is missing"),
         (["ls", "docker://127.0.0.1:5000"], "`ocikit tags 127.0.0.1:5000` lists its repositories"),
+        (["inspect", "docker://127.0.0.1:5000"], "the repository's name is missing, as in docker://127.0.0.1:5000/app"),
+        (
+            ["copy", "./images:v1", "docker://localhost:5000"],
+            "docker://localhost:5000: the repository's name is missing",
+        ),
         (["delete", "./images:v1"], "delete works on a registry"),
         (["delete", "docker://quay.io/a/b"], "say which image to delete, such as docker://quay.io/a/b:v1"),
         (["untag", "docker://quay.io/a/b"], "say which tag to take away"),

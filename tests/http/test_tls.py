@@ -40,7 +40,7 @@ def test_a_certificate_of_an_unknown_authority_is_refused_with_what_to_do(server
         get(server, TlsSettings())
     text = str(caught.value)
     assert "not trusted" in text
-    assert f"certs.d/{server.host}/ca.crt" in text
+    assert f"/etc/containers/certs.d/{server.host}/ca.crt" in text
     assert not caught.value.again
     assert server.requests == []
 

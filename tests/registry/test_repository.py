@@ -18,6 +18,7 @@ from oci.errors import (
     ProtocolViolation,
     RefNotFound,
     RegistryRefused,
+    UnsupportedDigest,
 )
 from oci.registry.repository import Repository
 from oci.spec import media_types
@@ -135,8 +136,17 @@ def test_a_digest_header_that_is_none_is_refused(server: ScriptedServer, app: Re
 
 def test_a_manifest_that_is_not_there(server: ScriptedServer, app: Repository) -> None:
     says(server, b'{"errors":[{"code":"MANIFEST_UNKNOWN"}]}', 404)
-    with pytest.raises(RefNotFound, match=f"'v9' not found in {app}$"):
+    with pytest.raises(RefNotFound) as caught:
         app.manifest("v9")
+    assert str(caught.value) == f"'v9' not found in {app}; `ocikit tags {app}` lists its tags"
+    with pytest.raises(RefNotFound, match=f"'sha256:0+' not found in {app}$"):
+        app.manifest(Digest("sha256", "0" * 64))
+
+
+def test_a_digest_that_cannot_be_checked_is_not_asked_for(server: ScriptedServer, app: Repository) -> None:
+    with pytest.raises(UnsupportedDigest, match="only sha256 and sha512 can be checked"):
+        app.manifest(Digest.parse("md5:0123456789abcdef0123456789abcdef"))
+    assert server.requests == []
 
 
 def test_a_manifest_over_the_limit_is_not_read(server: ScriptedServer, app: Repository) -> None:

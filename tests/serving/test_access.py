@@ -215,7 +215,7 @@ def test_a_certificate_that_cannot_be_used_is_told_at_the_start(tmp_path: Path) 
     (tmp_path / "text").write_text("no certificate")
     for cert, key, fault in (
         (one.cert, other.key, "no certificate with its key: key values mismatch"),
-        (tmp_path / "text", one.key, "no certificate with its key"),
+        (tmp_path / "text", one.key, "no certificate with its key: both have to be PEM"),
         (tmp_path / "missing", one.key, "no such file"),
     ):
         with pytest.raises(ConfigurationError, match=fault):

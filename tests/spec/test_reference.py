@@ -96,6 +96,8 @@ def test_reference_is_read_and_reads_back_from_its_text(text: str, reference: Re
         ("docker://-a", "lower-case letters"),
         ("docker://../../etc", "HOST"),
         ("docker://h.example:port/a", "HOST"),
+        ("docker://h.example:65536/a", "there is no port 65536"),
+        ("docker://h.example:0/a", "there is no port 0"),
         ("docker://-h.example/a", "HOST"),
         ("docker://user:pw@h.example/a", "behind '@'"),
         ("docker://alpine:", "a tag is"),
