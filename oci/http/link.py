@@ -7,9 +7,9 @@ refused. What is followed is its path and query, on the connection that the page
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from urllib.parse import urljoin, urlsplit
 
 from oci.errors import ProtocolViolation
+from oci.http.urls import parse_url, resolve
 
 __all__ = ["next_page", "parse_links"]
 
@@ -87,23 +87,14 @@ def next_page(values: Sequence[str], *, page: str, host: str) -> str | None:
             continue
         if not target:
             return None
-        if not target.isascii() or any(character <= " " or character == "\x7f" for character in target):
-            raise ProtocolViolation(f"{host}{page}", "its link to the next page has characters that no URL has")
+        base = parse_url(f"https://{host}{page}")
         try:
-            parts = urlsplit(target)
-            leaves = bool(parts.netloc) and _place(parts.netloc) != _place(host)
-        except ValueError:
-            raise ProtocolViolation(f"{host}{page}", "its link to the next page is no URL") from None
-        if leaves or parts.scheme not in ("", "http", "https"):
+            there = resolve(base, target)
+        except ProtocolViolation as error:
+            raise ProtocolViolation(f"{host}{page}", f"its link to the next page is {error.reason}") from None
+        # The scheme is ours: a registry behind a proxy that ends TLS writes http:// for what is asked by https.
+        same_port = there.port == base.port or {there.port, base.port} == {80, 443}
+        if there.host != base.host or not same_port:
             raise ProtocolViolation(f"{host}{page}", "its link to the next page leads to another host; not followed")
-        # The scheme is ours: a registry behind a proxy that ends TLS writes http:// for what is asked by https. Two
-        # slashes at the beginning of a path would be a host.
-        query = f"?{parts.query}" if parts.query else ""
-        here = f"/{parts.path.lstrip('/')}" if parts.netloc else parts.path
-        return urljoin(page, here + query)
+        return f"/{there.target.lstrip('/')}"  # two slashes at its beginning would be a host
     return None
-
-
-def _place(host: str) -> str:
-    """A host as it is compared: without the ports that go without saying."""
-    return host.lower().removesuffix(":443").removesuffix(":80")

@@ -332,7 +332,17 @@ def test_pages_of_tags_without_an_end(server: ScriptedServer) -> None:
 
 
 @pytest.mark.parametrize(
-    "link", ["{other}/v2/app/tags/list?last=a", "file:///etc/passwd", "//evil.example/v2/", "\x01", "x" * 60_000]
+    "link",
+    [
+        "{other}/v2/app/tags/list?last=a",
+        "file:///etc/passwd",
+        "//evil.example/v2/",
+        "////evil.example/v2/",
+        "////[",
+        "http:////[x]",
+        "\x01",
+        "x" * 60_000,
+    ],
 )
 def test_a_link_to_elsewhere(server: ScriptedServer, other: ScriptedServer, shelf: Shelf, link: str) -> None:
     headers = {**JSON, "Link": f'<{link.replace("{other}", other.url)}>; rel="next"'}
