@@ -8,7 +8,7 @@ from typing import Literal
 
 from oci.artifact.describe import Artifact, Content
 from oci.artifact.names import FOLDER_TYPE, title_path
-from oci.errors import NotFound, UnsafeEntry
+from oci.errors import NotFound, UnsafeEntry, show
 from oci.spec.record import Record
 
 __all__ = ["Item", "Unpacking", "plan"]
@@ -61,7 +61,7 @@ def plan(
                 f"{artifact.descriptor.digest}: none of its {len(artifact.contents)} layers has a title "
                 "(org.opencontainers.image.title), so there is no file to pull"
             )
-        raise NotFound(f"{artifact.descriptor.digest}: no title matches; there is: {', '.join(titles[:20])}")
+        raise NotFound(f"{artifact.descriptor.digest}: no title matches; there is: {', '.join(map(show, titles[:20]))}")
     return tuple(items.values())
 
 
@@ -87,7 +87,7 @@ def _check_apart(items: dict[tuple[str, ...], Item], *, folds_case: bool) -> Non
             if above is not None:
                 kind = "directory" if above.folder else "file"
                 raise UnsafeEntry(
-                    item.title.encode(), f"lies in {above.where!r}, which is a {kind} of the same artifact"
+                    item.title.encode(), f"lies in {show(above.where)!r}, which is a {kind} of the same artifact"
                 )
     if folds_case:
         for path, item in items.items():
@@ -96,5 +96,6 @@ def _check_apart(items: dict[tuple[str, ...], Item], *, folds_case: bool) -> Non
                 other = folded.setdefault(key[:length], path[:length])
                 if other != path[:length]:
                     raise UnsafeEntry(
-                        item.title.encode(), f"differs from {'/'.join(other)!r} only in case, which is one name here"
+                        item.title.encode(),
+                        f"differs from {show('/'.join(other))!r} only in case, which is one name here",
                     )

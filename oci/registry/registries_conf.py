@@ -6,7 +6,8 @@ a mode of a later file replaces the earlier one, tables replace those with the s
 name. Version 1 is refused. Keys that mean nothing here are ignored, as the other tools do, but they are noted.
 
 A prefix stands for whole parts of a name: `example.com` is neither `example.com.evil` nor `example.com:5000` (the other
-tools take the second for a match, and call that a mistake). Mirrors and other locations are for pulling only.
+tools take the second for a match, and call that a mistake), but it is `example.com:443`, which is how https reaches it:
+what is blocked is blocked under either name. Mirrors and other locations are for pulling only.
 """
 
 from __future__ import annotations
@@ -350,7 +351,7 @@ def _aliases(table: _Table) -> dict[str, str]:
 
 
 def _same_host(pattern: str, host: str) -> bool:
-    pattern, host = pattern.lower(), host.lower()
+    pattern, host = pattern.lower().removesuffix(":443"), host.lower().removesuffix(":443")
     if pattern.startswith("*."):
         return host.partition(":")[0].endswith(pattern[1:])
     return host == pattern

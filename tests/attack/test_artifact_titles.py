@@ -343,3 +343,11 @@ def test_titles_are_shown_on_one_line(ring: Arena) -> None:
     with pytest.raises(UnsafeEntry) as caught:
         pull_to(ring, One(EVIL, annotations={TITLE: "../a\nerror: fine\x1b[2J"}))
     assert str(caught.value).isprintable()
+
+
+def test_titles_that_do_not_match_are_shown_short(ring: Arena) -> None:
+    with pytest.raises(OciError) as caught:
+        pull_to(
+            ring, *(file(f"{number}{'/' + 'x' * 250}" * 12, b"%d" % number) for number in range(30)), include=("y",)
+        )
+    assert len(str(caught.value)) < 5000

@@ -12,6 +12,7 @@ import pytest
 from oci.errors import ConfigurationError, OciError
 from oci.http.settings import Proxies
 from oci.layout.layout import Layout
+from oci.registry.registries_conf import RegistriesConf
 from oci.spec.digest import Digest
 from oci.transports.copy import copy
 from oci.transports.copy_list import read_list
@@ -93,6 +94,22 @@ def test_a_proxy_that_repeats_its_password(server: ScriptedServer, tmp_path: Pat
         pull("docker://registry.example/app:v1", tmp_path / "victim", settings(proxies=proxies, plain_http=True))
     assert server.requests
     assert said not in one_clear_line(caught.value)
+
+
+# What may not be asked
+
+
+@pytest.mark.parametrize(
+    "host", ["bad.example", "BAD.example", "bad.example:443", "Bad.Example:443", "x.worse.example:443"]
+)
+@pytest.mark.parametrize("pull", [True, False])
+def test_what_is_blocked_is_blocked_by_each_of_its_names(host: str, pull: bool) -> None:
+    blocked = [{"location": "bad.example", "blocked": True}, {"prefix": "*.worse.example", "blocked": True}]
+    conf = RegistriesConf().updated({"registry": blocked}, "conf")
+    with pytest.raises(ConfigurationError, match="blocked"):
+        conf.endpoints(host, "a/b", tag="v1", digest=None, pull=pull)
+    for other in ("bad.example:5000", "notbad.example", "bad.example.org", "bad.example:1443", "worse.example"):
+        assert conf.endpoints(other, "a/b", tag="v1", digest=None, pull=pull)
 
 
 # Names that become paths
