@@ -7,6 +7,7 @@ while the image stays.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from fnmatch import fnmatchcase
@@ -28,6 +29,7 @@ __all__ = ["Outcome", "Places", "copy_many"]
 Status = Literal["copied", "same", "failed"]
 
 _WILD = "*?["
+_REFERRERS_TAG = re.compile(r"sha(?:256|512)-[0-9a-f]{64}")
 
 
 class Places(Protocol):
@@ -108,7 +110,7 @@ def _jobs(sync: Sync, places: Places, with_referrers: bool, warn: Warn | None) -
     patterns = [pattern for pattern in sync.tags if any(character in pattern for character in _WILD)]
     idle: list[str] = []
     if patterns:
-        tags = [tag for tag in places.tags(sync.source) if _matches(tag, sync.tags)]
+        tags = [tag for tag in places.tags(sync.source) if tag in sync.tags or _is_image(tag, sync.tags)]
         idle = [pattern for pattern in patterns if not any(fnmatchcase(tag, pattern) for tag in tags)]
         missing = [tag for tag in sync.tags if tag not in patterns and tag not in tags]
         tags += missing  # said by name: that it is not there is an error
@@ -126,6 +128,15 @@ def _jobs(sync: Sync, places: Places, with_referrers: bool, warn: Warn | None) -
             platforms=sync.platforms,
             referrers=sync.referrers or with_referrers,
         )
+
+
+def _is_image(tag: str, patterns: Iterable[str]) -> bool:
+    """Whether a tag matches, and is not one under which clients keep a list of referrers.
+
+    distribution-spec v1.1.1 spec.md#referrers-tag-schema. Copied like an image, it would take the place of the
+    destination's own list; `referrers` brings along what is on it.
+    """
+    return _matches(tag, patterns) and _REFERRERS_TAG.fullmatch(tag) is None
 
 
 def _matches(tag: str, patterns: Iterable[str]) -> bool:

@@ -243,6 +243,18 @@ def test_a_tag_said_by_name_that_is_not_there_fails_and_a_pattern_only_warns(mak
     assert told[1:] == ["here: no tag of oci:from matches 'w*'", "here: no tag of oci:from matches 'x?'"]
 
 
+def test_tags_that_stand_for_lists_of_referrers_are_no_images(maker: LayoutMaker) -> None:
+    """distribution-spec v1.1.1 spec.md#referrers-tag-schema: copied as they are, they'd hide the destination's own."""
+    image = maker.image([tar_layer({"a": b"1"})])
+    lists = f"sha256-{'0' * 64}"
+    for tag in ("v1", lists, f"{lists}.sig", "sha256-0123"):
+        maker.tag(tag, image)
+    maker.finish()
+    assert [outcome.status for outcome in run((synced(),))] == ["copied"] * 3
+    assert set(tags_of("to")) == {"v1", f"{lists}.sig", "sha256-0123"}
+    assert [outcome.status for outcome in run((synced(tags=(lists,)),))] == ["copied"]  # said by name
+
+
 def test_a_repository_that_can_not_be_listed_is_one_failure(maker: LayoutMaker) -> None:
     maker.tag("v1", maker.image([]))
     maker.finish()
