@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oci.errors import DigestMismatch, InvalidDocument
+from oci.errors import DigestMismatch, InvalidDocument, LimitExceeded, show
 from oci.registry import referrers_tag
 from oci.registry.send_manifest import send_manifest
 from oci.spec.descriptor import Descriptor
@@ -17,6 +17,8 @@ from oci.spec.digest import Digest
 from oci.spec.document import parse_document
 from oci.spec.index import Index
 from oci.spec.manifest import Manifest
+from oci.spec.media_types import is_media_type
+from oci.spec.wire import MAX_MANIFEST, loads
 
 if TYPE_CHECKING:
     from oci.registry.repository import Repository
@@ -27,16 +29,29 @@ __all__ = ["put_manifest"]
 def put_manifest(repository: Repository, raw: bytes, media_type: str, reference: str | Digest) -> Digest:
     """Push a manifest or index; give its digest. Once it is there, the referrers tag of its subject is kept up to date.
 
-    Raises DigestMismatch for bytes that aren't `reference`'s, InvalidReference, RegistryError.
+    Raises DigestMismatch for bytes that aren't `reference`'s, InvalidDocument for bytes that say they are of another
+    type, InvalidReference, RegistryError.
     """
     digest = Digest.of(raw, reference.algorithm if isinstance(reference, Digest) else "sha256")
     if isinstance(reference, Digest) and digest != reference:
         raise DigestMismatch(expected=str(reference), actual=str(digest))
+    _check_type(raw, media_type, repository.called(reference))
     acknowledged = send_manifest(repository, raw, media_type, reference)
     model = _model(raw, media_type)
     if model is not None and model.subject is not None and str(model.subject.digest) not in acknowledged:
         referrers_tag.add(repository, model.subject.digest, _entry(model, media_type, digest, len(raw)))
     return digest
+
+
+def _check_type(raw: bytes, media_type: str, what: str) -> None:
+    """Refuse to send a document under another type than its own (spec.md#pushing-manifests), of whatever kind it is."""
+    try:
+        value = loads(raw, document=what, limit=MAX_MANIFEST)
+    except (InvalidDocument, LimitExceeded):
+        return  # no JSON that we read: it says nothing
+    own = value.get("mediaType") if isinstance(value, dict) else None
+    if isinstance(own, str) and own != media_type and is_media_type(media_type):
+        raise InvalidDocument(f"its mediaType is {show(own)}, but it is named {media_type}", document=what)
 
 
 def _model(raw: bytes, media_type: str) -> Manifest | Index | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from oci.errors import AuthenticationFailed, OciError, RefNotFound, RegistryRefused
+from oci.errors import AuthenticationFailed, InvalidDocument, OciError, RefNotFound, RegistryRefused
 from oci.registry.management import Deleted, delete, delete_tag, in_parallel, retag, tags_of
 from oci.registry.repository import Repository
 from oci.spec import media_types
@@ -124,6 +124,14 @@ def test_retag_sends_the_bytes_as_they_are(server: ScriptedServer, app: Reposito
     [put] = [one for one in server.requests if one.method == "PUT"]
     assert put.body == MANIFEST
     assert put.headers["content-type"] == media_types.MANIFEST
+
+
+def test_what_the_registry_names_by_a_wrong_type_gets_no_new_tag(server: ScriptedServer, app: Repository) -> None:
+    raw = MANIFEST.replace(b"{", b'{"mediaType":"%s",' % media_types.MANIFEST.encode(), 1)
+    server.on("GET", "/v2/app/manifests/v1", body=raw, headers={"Content-Type": media_types.DOCKER_MANIFEST})
+    with pytest.raises(InvalidDocument, match="mediaType"):
+        retag(app, "v1", "new")
+    assert server.paths("PUT") == []
 
 
 def test_a_tag_without_a_manifest_stands_for_nothing(server: ScriptedServer, app: Repository) -> None:

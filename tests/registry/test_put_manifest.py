@@ -11,6 +11,7 @@ import pytest
 from oci.errors import (
     AuthenticationFailed,
     DigestMismatch,
+    InvalidDocument,
     InvalidReference,
     ProtocolViolation,
     RegistryRefused,
@@ -110,6 +111,25 @@ def test_a_media_type_can_not_bring_a_header_of_its_own(server: ScriptedServer, 
     with pytest.raises(ProtocolViolation):
         put_manifest(repository, manifest(), "a/b\r\nX-Evil: 1", "v1")
     assert server.requests == []
+
+
+@pytest.mark.parametrize("kind", [media_types.INDEX, media_types.DOCKER_MANIFEST, "application/vnd.example+json"])
+def test_a_manifest_that_says_its_type_is_sent_under_no_other(
+    server: ScriptedServer, repository: Repository, kind: str
+) -> None:
+    """spec.md#pushing-manifests: Content-Type MUST be the document's own mediaType, where it has one."""
+    with pytest.raises(InvalidDocument, match="mediaType"):
+        put_manifest(repository, manifest(), kind, "v1")
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("raw", [b"no json", b"[]", b'{"layers":[]}', b'{"mediaType":5}'])
+def test_what_says_no_type_is_sent_under_the_one_that_is_given(
+    server: ScriptedServer, repository: Repository, raw: bytes
+) -> None:
+    server.on("PUT", "/v2/app/manifests/v1", status=201)
+    put_manifest(repository, raw, "application/vnd.example+json", "v1")
+    assert server.requests[0].headers["content-type"] == "application/vnd.example+json"
 
 
 def test_a_registry_that_stored_something_else_is_not_believed(server: ScriptedServer, repository: Repository) -> None:

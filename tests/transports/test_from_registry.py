@@ -17,6 +17,7 @@ from oci.errors import (
     BlobNotFound,
     ConnectionFailed,
     DigestMismatch,
+    InvalidDocument,
     LimitExceeded,
     OciError,
     RefNotFound,
@@ -39,6 +40,7 @@ from oci.transports.registries import opener
 from oci.unpack.rootfs import unpack
 from oci.verification.verify import verify_image
 from tests.support.images import (
+    DOCKER_MANIFEST,
     OCI_INDEX,
     OCI_LAYER_GZIP,
     OCI_MANIFEST,
@@ -172,6 +174,22 @@ def test_an_image_of_an_index_that_is_not_there_is_said_to_be_absent(
         copy(source, destination, warn=warned.append)
     assert len(warned) == 1
     assert "is not stored there; left out" in warned[0]
+
+
+@pytest.mark.parametrize("kind", [OCI_INDEX, DOCKER_MANIFEST])
+def test_a_manifest_whose_own_type_is_not_the_headers_is_refused(
+    server: ScriptedServer, tmp_path: Path, kind: str
+) -> None:
+    """spec.md#pulling-manifests: clients SHOULD reject it."""
+    made = LayoutMaker(tmp_path / "layout")
+    raw = Shelf.of((made.tag("v1", made.image([])), made.finish())[1]).manifests["v1"][1]
+    server.on("GET", "/v2/app/manifests/.*", headers={"Content-Type": kind}, body=raw)
+    with (
+        source_of(server) as source,
+        open_destination(f"oci:{tmp_path / 'back'}:v1") as destination,
+        pytest.raises(InvalidDocument, match="mediaType"),
+    ):
+        copy(source, destination)
 
 
 def test_a_tag_that_is_not_there(server: ScriptedServer, shelf: Shelf) -> None:
