@@ -1,12 +1,15 @@
 """Sockets, threads, keep-alive and the end of a registry, by cheroot (docs/adr/0007 says why this library).
 
-What is added to it: TLS handshakes outside the accepting thread, heads that must come in time, a bounded queue, reads
-that wait for no more than the next bytes, and an end within a second.
+What is added to it: TLS handshakes outside the accepting thread, heads that must come in time, a queue whose end is
+told at once, reads that wait for no more than the next bytes, and an end within a second. A connection has a thread
+only while it says something: before its first byte, and between requests, it waits in a selector.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
+import queue
 import socket
 import threading
 import time
@@ -20,6 +23,7 @@ from cheroot.workers.threadpool import ThreadPool
 
 from oci.errors import ConfigurationError, show
 from oci.serving.app import App
+from oci.serving.exchange import error_body
 from oci.serving.gateway import Gateway, Head
 
 if TYPE_CHECKING:
@@ -30,12 +34,37 @@ __all__ = ["MAX_HEAD", "THREADS", "Connection", "Web", "place"]
 MAX_HEAD = 32 << 10  # bytes of request line and headers; a token may have some KiB
 MAX_WAITING = 256  # connections with a request that waits for a thread; more get 503
 THREADS = 32  # requests at a time: five pushes with six connections each
-IDLE_CONNECTIONS = 256  # kept alive between requests
-HEAD_TIME = 10.0  # seconds for a whole head: slow loris sends a byte now and then
+IDLE_CONNECTIONS = 256  # kept alive between requests, or before the first one
+HEAD_TIME = 10.0  # seconds for a handshake and a whole head: slow loris sends a byte now and then
+HURRY = 1.0  # seconds for that while others wait for a thread
+PATIENCE = 60.0  # seconds between two lines about connections that can't be accepted
 KEEP_ALIVE = 60  # seconds without a request
 STOP_TIME = 0.5  # seconds for requests that are under way when the server stops
 
 Log = Callable[[str], object]
+
+
+class _Listening(socket.socket):
+    """A listening socket that bears it when the program may open no more files.
+
+    cheroot would try again without a pause, and look after no other connection meanwhile: none would ever end.
+    """
+
+    def __init__(self, web: Web, bound: socket.socket) -> None:
+        super().__init__(bound.family, bound.type, bound.proto, fileno=bound.detach())
+        self._web, self._told = web, -PATIENCE
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        try:
+            return super().accept()
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                raise
+            if self._web.clock() - self._told > PATIENCE:
+                self._told = self._web.clock()
+                self._web.log(f"error: connections can't be accepted: {error.strerror}")
+            time.sleep(0.05)
+            raise BlockingIOError(errno.EWOULDBLOCK, error.strerror) from None
 
 
 class _Adapter:
@@ -88,13 +117,14 @@ class Connection(HTTPConnection):
         super().__init__(server, sock, makefile)
         self.rfile.close()
         self.rfile = _Wire(sock, self.rbufsize)
-        self._shaken = not hasattr(sock, "do_handshake")
+        self._shaken = self.plain = not hasattr(sock, "do_handshake")
+        self.fresh = True  # has not been waited for yet
 
     def communicate(self) -> bool:
         web: Web = self.server
         with web.serving(self):
             # A timer for the whole head: the socket's timeout counts from byte to byte.
-            timer = web.clock() + HEAD_TIME
+            web.due[self] = web.clock() + HEAD_TIME
             self.socket.settimeout(HEAD_TIME)
             if not self._shaken:
                 try:
@@ -102,7 +132,6 @@ class Connection(HTTPConnection):
                 except OSError:  # ssl.SSLError is one: a client that doesn't trust us, or speaks no TLS
                     return False
                 self._shaken = True
-            web.due[self] = timer
             return bool(super().communicate())  # type: ignore[no-untyped-call]
 
 
@@ -110,7 +139,7 @@ class _Pool(ThreadPool):
     """cheroot's pool, with an end to its queue, and without the tenth of a second that it waits for its threads."""
 
     def __init__(self, server: Any) -> None:
-        super().__init__(server, min=THREADS, max=THREADS, accepted_queue_size=MAX_WAITING, accepted_queue_timeout=1)
+        super().__init__(server, min=THREADS, max=THREADS, accepted_queue_size=MAX_WAITING, accepted_queue_timeout=0)
 
     def grow(self, amount: int) -> None:
         pool: Any = self
@@ -118,6 +147,13 @@ class _Pool(ThreadPool):
         while not all(worker.ready for worker in workers):
             time.sleep(0.001)
         pool._threads.extend(workers)
+
+
+_BUSY_BODY = error_body("TOOMANYREQUESTS", "too many requests wait already")
+_BUSY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
+    b"Connection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(_BUSY_BODY), _BUSY_BODY)
+)
 
 
 class Web(HTTPServer):
@@ -165,7 +201,24 @@ class Web(HTTPServer):
             socket_.close()
             self._unbound = error.strerror or str(error)
             raise
-        return socket_
+        return _Listening(self, socket_)
+
+    def process_conn(self, conn: Connection) -> None:
+        """Give a connection to a thread; called by the thread that accepts, which must not wait for anybody."""
+        if conn.fresh and self.can_add_keepalive_connection:
+            conn.fresh = False
+            self.put_conn(conn)  # comes back when something was said
+            return
+        conn.fresh = False
+        try:
+            self.requests.put(conn)
+        except queue.Full:
+            with suppress(OSError):
+                if conn.plain:
+                    conn.socket.setblocking(False)
+                    conn.socket.send(_BUSY)
+                    conn.socket.shutdown(socket.SHUT_WR)
+            conn.close()
 
     def serving(self, connection: Connection) -> _Serving:
         return _Serving(self, connection)
@@ -194,7 +247,8 @@ class Web(HTTPServer):
 
     def _watch(self) -> None:
         while self.ready:
-            self.cut(self.clock())
+            crowded = self.requests.qsize > 0
+            self.cut(self.clock() + (HEAD_TIME - HURRY if crowded else 0))
             time.sleep(0.25)
 
     def stop(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -144,6 +145,20 @@ def test_an_address_that_strangers_reach_is_warned_of(tmp_path: Path) -> None:
     with served(tmp_path / "layout", "--listen", "0.0.0.0:0") as server:
         server.end()
         assert "whoever reaches this address can push" in server.log.read_text()
+
+
+def test_a_server_that_may_open_no_more_files_serves_on_when_clients_went(tmp_path: Path) -> None:
+    with served(tmp_path / "layout") as server:
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (40, 40))
+        host, port = server.host.split(":")
+        crowd = [socket.create_connection((host, int(port))) for _ in range(60)]
+        wait_until(lambda: "Too many open files" in server.log.read_text())
+        time.sleep(0.2)
+        for connection in crowd:
+            connection.close()
+        with Caller(server.host, timeout=5) as caller:
+            assert caller("GET", "/v2/").status == 200
+        assert server.log.read_text().count("error: ") == 1
 
 
 # kill -9

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ import pytest
 from oci.errors import OciError
 from oci.serving import Server
 from oci.serving.incoming import GRACE, MIN_RATE, Pace, length_of, parse_header
+from oci.serving.sockets import THREADS
 from tests.support.calling import OCTETS, Caller
 from tests.support.images import digest
 
@@ -299,6 +300,47 @@ def test_idle_connections_keep_nobody_out(server: Server, caller: Caller) -> Non
     finally:
         for connection in idle:
             connection.close()
+
+
+@pytest.mark.parametrize("said", [b"", b"GET /v2/"])
+def test_clients_that_say_nothing_or_half_a_head_keep_nobody_waiting(
+    server: Server, monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    monkeypatch.setattr("oci.serving.sockets.HURRY", 0.3)
+    host, port = server.host.split(":")
+    silent = [socket.create_connection((host, int(port))) for _ in range(THREADS + 20)]
+    try:
+        for connection in silent:
+            connection.sendall(said)
+        time.sleep(0.1)
+        with Caller(server.host, timeout=3) as caller:
+            assert caller("GET", "/v2/").status == 200
+    finally:
+        for connection in silent:
+            connection.close()
+
+
+def test_what_finds_no_place_in_the_queue_is_told_so_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("oci.serving.sockets.THREADS", 1)
+    monkeypatch.setattr("oci.serving.sockets.MAX_WAITING", 1)
+    lines: list[str] = []
+    with Server(tmp_path / "layout", log=lines.append) as server:
+        with Caller(server.host) as caller:
+            target = caller("POST", "/v2/app/blobs/uploads/").location
+        body = f"PATCH {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc".encode()
+        with raw(server, body), ExitStack() as waiting:
+            time.sleep(0.2)
+            found = []
+            for _ in range(3):
+                connection = waiting.enter_context(raw(server, b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n"))
+                connection.settimeout(0.3)
+                with suppress(TimeoutError):
+                    found.append(connection.recv(65536))
+    assert len(found) >= 2  # one may wait; the end of the first connection waits too
+    for reply in found:
+        assert reply.startswith(b"HTTP/1.1 503 ")
+        assert b'"TOOMANYREQUESTS"' in reply
+    assert not any(line.startswith("error") for line in lines)
 
 
 def test_a_blob_that_is_damaged_on_disk_is_no_manifest_and_no_endless_body(
