@@ -149,15 +149,13 @@ class Uploads:
         self._sweep()
         name = _uuid()
         folder = f"{self._folder}/{repository.replace('/', '+')}"
-        path = f"{folder}/{name}"
-        os.makedirs(folder, exist_ok=True)
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
-        upload = Upload(repository, name, path, 0, self._clock)
-        with self._lock:
+        upload = Upload(repository, name, f"{folder}/{name}", 0, self._clock)
+        with self._lock:  # so that nobody removes the folder before the file is in it
             if len(self._all) < MAX_UPLOADS:
+                os.makedirs(folder, exist_ok=True)
+                os.close(os.open(upload.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
                 self._all[name] = upload
                 return upload
-        os.unlink(path)
         raise Refusal(
             429, "TOOMANYREQUESTS", f"{MAX_UPLOADS} uploads are under way; end or cancel some", [("Retry-After", "60")]
         )
@@ -173,26 +171,35 @@ class Uploads:
         """End an upload and forget its bytes."""
         with upload.lock:
             upload.ended = True
-        with self._lock:
-            self._all.pop(upload.name, None)
         with suppress(FileNotFoundError):
             os.unlink(upload.path)
+        self._forget(upload)
+
+    def _forget(self, upload: Upload) -> None:
+        with self._lock:
+            self._all.pop(upload.name, None)
+            with suppress(OSError):
+                os.rmdir(os.path.dirname(upload.path))  # unless there are others: names cost a client nothing
 
     def finish(self, upload: Upload, digest: Digest) -> int:
-        """Make the bytes a blob, durably, and give their number; DigestMismatch ends the upload without one."""
+        """Make the bytes a blob, durably, and give their number; DigestMismatch ends the upload without one.
+
+        So does a disk that fails: a second fsync may say yes to what the first one couldn't write.
+        """
         with upload.lock:
             upload.check()
             try:
                 file = AtomicFile.resume(upload.path)
             except (BlockingIOError, FileNotFoundError):
                 raise unknown(upload.name) from None
-            with file:  # discarded unless it becomes the blob
-                actual = upload.digest(digest, file.fileno())
-                if actual == digest and not self._blobs.keep(digest, upload.size):
-                    self._blobs.name(file, digest)
-                upload.ended = True
-        with self._lock:
-            self._all.pop(upload.name, None)
+            upload.ended = True
+            try:
+                with file:  # discarded unless it becomes the blob
+                    actual = upload.digest(digest, file.fileno())
+                    if actual == digest and not self._blobs.keep(digest, upload.size):
+                        self._blobs.name(file, digest)
+            finally:
+                self._forget(upload)
         if actual != digest:
             raise DigestMismatch(expected=str(digest), actual=str(actual))
         return upload.size

@@ -172,6 +172,61 @@ def test_too_many_uploads_are_refused(
         store.get("app", kept[0].name)
 
 
+def test_names_of_repositories_cost_nothing(
+    uploads: tuple[Uploads, list[float]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("oci.serving.uploads.MAX_UPLOADS", 3)
+    store, _ = uploads
+    store.cancel(store.start("cancelled"))
+    with store.start("done").open() as writer:
+        writer.write(DATA)
+    (done,) = (tmp_path / "uploads/done").iterdir()
+    store.finish(store.get("done", done.name), Digest.parse(NAME))
+    for name in ("a", "b/c", "b/d"):
+        store.start(name)
+    for number in range(5):
+        with pytest.raises(Refusal):
+            store.start(f"refused{number}")
+    assert sorted(os.listdir(tmp_path / "uploads")) == ["a", "b+c", "b+d"]
+
+
+def test_uploads_may_begin_and_end_in_one_repository_at_the_same_time(uploads: tuple[Uploads, list[float]]) -> None:
+    store, failures = uploads[0], list[OSError]()
+
+    def work() -> None:
+        try:
+            for _ in range(100):
+                store.cancel(store.start("app"))
+        except OSError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def test_an_upload_whose_end_failed_is_over(
+    server: Server, caller: Caller, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """After a failed fsync nobody knows what is on disk: a second one may say yes to what isn't there."""
+    target = begin(caller)
+    caller("PATCH", target, DATA, OCTETS)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("oci.streams.atomic.os.fsync", full)
+        assert caller("PUT", target, digest=NAME).status == 507
+    assert caller("GET", target).code == "BLOB_UPLOAD_UNKNOWN"
+    assert caller("PUT", target, digest=NAME).code == "BLOB_UPLOAD_UNKNOWN"
+    assert leftovers(tmp_path / "layout") == []
+    assert caller.push_blob("app", DATA) == NAME
+
+
 def test_uploads_that_nobody_touches_go(uploads: tuple[Uploads, list[float]], tmp_path: Path) -> None:
     store, now = uploads
     old = store.start("app")
