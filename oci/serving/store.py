@@ -98,7 +98,9 @@ class Store:
             index = self._current()
             view = self._views.get(repository)
             if view is None:
-                view = self._views[repository] = self._seen(index, repository)
+                view = self._seen(index, repository)
+                if view.exists:  # names of others cost a client nothing
+                    self._views[repository] = view
         return view
 
     def repositories(self) -> list[str]:
@@ -207,6 +209,7 @@ class Store:
         with self.layout.edit_index() as edit:
             view = self._seen(edit.index, repository)
             self._check_children(view, document)
+            self._check_room(view, document)
             held = {**view.documents, document.digest: document}
             after = {**view.tags, **dict.fromkeys(tags, document)}
             edit.index = self._arranged(edit.index, repository, after, held, touched=set(tags))
@@ -268,6 +271,13 @@ class Store:
                     "MANIFEST_INVALID",
                     f"the descriptor of {child.digest} says {child.size} bytes, but it has {size}",
                 )
+
+    def _check_room(self, view: View, document: Descriptor) -> None:
+        """LimitExceeded before a repository gets so large that nothing in it could be deleted any more."""
+        contents = self.library.find(document)
+        more = 1 + (len(contents.children) if contents is not None else 0)
+        if document.digest not in view.documents and len(view.documents) + len(view.blobs) + more > MAX_REACHED:
+            raise LimitExceeded("manifests and blobs of one repository", MAX_REACHED)
 
     def _arranged(
         self,

@@ -310,6 +310,34 @@ def test_notes_about_blobs_that_are_gone_go_and_nothing_else(layout: Path) -> No
     assert sorted(os.listdir(notes)) == sorted(["readme", kept.replace(":", "-")])
 
 
+def test_a_repository_that_would_be_too_large_takes_no_more_and_gives_back(
+    layout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oci.serving.store.MAX_REACHED", 8)
+    with Server(layout) as server, Caller(server.host) as caller:
+        kept = caller.push_image("app", "v1")
+        value = caller.image("app")
+        # Layers that need not be there: nothing else keeps a client from naming as many as it likes.
+        value["layers"] = [
+            descriptor(b"%d" % n, "application/vnd.oci.image.layer.v1.tar", urls=["https://x/"]) for n in range(5)
+        ]
+        for reference in ("v2", digest(encode(value))):
+            reply = caller("PUT", f"/v2/app/manifests/{reference}", encode(value), {"Content-Type": OCI_MANIFEST})
+            assert reply.status == 507
+        assert caller("GET", "/v2/app/tags/list").json["tags"] == ["v1"]
+        assert caller("DELETE", f"/v2/app/manifests/{kept}").status == 202
+        assert caller("PUT", "/v2/app/manifests/v2", encode(value), {"Content-Type": OCI_MANIFEST}).status == 201
+
+
+def test_repositories_that_are_not_there_are_not_remembered(layout: Path) -> None:
+    made = LayoutMaker(layout)
+    made.tag("app:v1", made.image([tar_layer({"f": b"1"})]))
+    made.finish()
+    store = Store(Layout.open(layout), own="own")
+    assert store.view("app") is store.view("app")
+    assert store.view("nobody") is not store.view("nobody")
+
+
 def test_a_tag_whose_manifest_is_not_stored_is_404_and_tells_no_paths(layout: Path) -> None:
     made = LayoutMaker(layout)
     made.tag("v1", descriptor(b"not here", OCI_MANIFEST))
