@@ -13,7 +13,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from oci.errors import LimitExceeded, NotFound, OciError
+from oci.errors import LimitExceeded, NotFound, OciError, show
 from oci.serving import listing, pulling
 from oci.serving.exchange import Answer, Refusal, Request
 from oci.serving.pushing import Pushing, parse_digest
@@ -51,7 +51,7 @@ class App:
         except ConnectionError:
             raise
         except (OciError, OSError) as error:
-            self._log(f"error: {request.method} {request.path}: {error}")
+            self._log(f"error: {show(request.method)} {show(request.path)}: {error}")
             answer = Refusal(*_why(error)).answer()
         answer.headers.append(("Docker-Distribution-Api-Version", "registry/2.0"))
         return answer.without_body() if request.method == "HEAD" else answer, close

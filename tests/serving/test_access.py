@@ -131,6 +131,17 @@ def test_an_unknown_user_costs_as_much_as_a_wrong_password(users: str, monkeypat
     assert len(checks) == 2
 
 
+@pytest.mark.parametrize("size", [72, 73, 200])
+def test_a_long_password_is_as_good_as_htpasswd_made_it(tmp_path: Path, size: int) -> None:
+    word = ("ü" + "x" * size)[:size]
+    file = htpasswd(tmp_path / "users", alice=word)
+    passwords = Passwords(file)
+    assert passwords.check(basic("alice", word)["Authorization"]) == "alice"
+    for wrong in (word[:60], "y" + word[1:], word + "\0", word[:20] + "\0" + word[21:]):
+        with pytest.raises(Refusal):
+            passwords.check(basic("alice", wrong)["Authorization"])
+
+
 def test_a_file_without_users_lets_nobody_in(tmp_path: Path) -> None:
     (tmp_path / "users").write_text("# nobody yet\n\n")
     with pytest.raises(Refusal):
@@ -168,7 +179,9 @@ def test_a_file_that_breaks_later_locks_everybody_out_and_tells_no_paths(tmp_pat
         reply = caller("GET", "/v2/")
         assert reply.status == 500
         assert "users" not in reply.body.decode()
+        caller("GET", "/v2/%0aerror:%20forged/tags/list")
     assert any(line.startswith("error: ") and "users:1" in line for line in lines)
+    assert all(line.isprintable() for line in lines)
 
 
 # TLS
