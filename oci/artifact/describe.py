@@ -55,7 +55,7 @@ def read_artifact(blobs: BlobReader, descriptor: Descriptor) -> Artifact:
     titled = (model.config,) if model.config.annotations.get(TITLE) else ()
     return Artifact(
         descriptor=descriptor,
-        type=model.artifact_type or model.config.media_type,
+        type=model.listed_type,
         config=model.config,
         contents=tuple(_content(one) for one in (*titled, *layers)),
         subject=model.subject,

@@ -86,9 +86,11 @@ TABLE: tuple[Command, ...] = (
         "remote",
         _ASKS,
         tags="List the tags of a repository, or the repositories of a registry.",
-        referrers="List what refers to an image: signatures, SBOMs, attestations.",
-        delete="Delete an image from a registry, or a tag.",
     ),
+    *_rows(
+        "Registries", "referrers", _ASKS, referrers="List what refers to an image: signatures, SBOMs, attestations."
+    ),
+    *_rows("Registries", "remote", _ASKS, delete="Delete an image from a registry, or a tag."),
     *_rows("Registries", "logins", _ASKS, login="Log in to a registry, for ocikit, podman, skopeo and docker alike."),
     *_rows("Registries", "logins", logout="Log out of a registry: forget the credentials for it."),
     *_rows("Registries", "serving", serve="Serve a layout as a registry, for development and CI."),
@@ -103,7 +105,7 @@ TABLE: tuple[Command, ...] = (
     ),
     *_rows(
         "Artifacts",
-        "artifacts",
+        "referrers",
         _ASKS,
         attach="Attach files to an image or artifact: an SBOM, a signature, a test report.",
     ),

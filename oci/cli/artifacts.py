@@ -1,63 +1,22 @@
-"""`artifact push|pull|inspect` and `attach`: files in a registry, a layout or an archive."""
+"""`artifact push|pull|inspect`: files in a registry, a layout or an archive."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from oci.cli import options, output, sources
+from oci.cli.artifact_files import AnnotationFile, AnnotationWords, Config, Created, Files, Given, media_type
 from oci.cli.failures import UsageError, blamed_on
 from oci.cli.session import Session
-from oci.errors import InvalidInput
-from oci.spec.reference import LayoutRef, RegistryRef
 
 if TYPE_CHECKING:
     from oci.artifact.describe import Artifact, Content
-    from oci.artifact.files import Annotations, File
     from oci.spec.descriptor import Descriptor
     from oci.transports.base import ImageSource
-
-Files = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="FILE[:TYPE]",
-        help="A file or directory, and the media type it gets in the artifact.",
-        show_default=False,
-    ),
-]
-Config = Annotated[
-    str | None,
-    typer.Option(
-        "--config", metavar="FILE[:TYPE]", help="The artifact's config; default: the empty one.", show_default=False
-    ),
-]
-AnnotationWords = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--annotation", metavar="KEY=VALUE", help="An annotation of the manifest; repeat.", show_default=False
-    ),
-]
-AnnotationFile = Annotated[
-    str | None,
-    typer.Option(
-        "--annotation-file",
-        metavar="FILE",
-        help='JSON, as oras has it: {"$manifest": {KEY: VALUE}, "$config": {…}, "FILE": {…}}.',
-        show_default=False,
-    ),
-]
-Created = Annotated[
-    str | None,
-    typer.Option(
-        "--created",
-        metavar="TIME",
-        help="When it was made, RFC 3339; default: SOURCE_DATE_EPOCH, else nothing says it.",
-        show_default=False,
-    ),
-]
 
 
 def artifact() -> None:
@@ -105,14 +64,14 @@ def push(
     from oci.artifact.pack import push as push_files
 
     session = Session.of(context)
-    given = _Given(session, files, config, annotation, annotation_file)
+    given = Given(session, files, config, annotation, annotation_file)
     time = session.created(created)
     target = sources.parse_destination(reference)
     with sources.open_for_writing(session, target) as destination, session.progress("pushing") as progress:
         written = push_files(
             destination,
             given.files,
-            artifact_type=_media_type("--artifact-type", artifact_type),
+            artifact_type=media_type("--artifact-type", artifact_type),
             config=given.config,
             annotations=given.annotations,
             created=time,
@@ -246,170 +205,16 @@ def inspect(
         )
 
 
-def attach(
-    context: typer.Context,
-    reference: Annotated[
-        str, typer.Argument(metavar="REF", help="The image or artifact to attach to.", show_default=False)
-    ],
-    files: Files = None,
-    artifact_type: Annotated[
-        str,
-        typer.Option(
-            "--type",
-            "--artifact-type",
-            metavar="TYPE",
-            help="What is attached, as a media type: application/spdx+json, …",
-            show_default=False,
-        ),
-    ] = "",
-    platform: Annotated[
-        str | None,
-        typer.Option(
-            "--platform",
-            metavar="OS/ARCH[/VARIANT]",
-            help="Attach to this image of an index; default: to what REF names.",
-            show_default=False,
-        ),
-    ] = None,
-    config: Config = None,
-    annotation: AnnotationWords = None,
-    annotation_file: AnnotationFile = None,
-    created: Created = None,
-    json: options.Json = False,
-) -> None:
-    """Attach files to an image or artifact: an SBOM, a signature, a test report.
-
-    What is attached is an artifact of its own, without a tag, whose subject is REF's manifest. `referrers` lists it; in
-    a registry it lies beside the image, in a layout directory it has an entry without a name.
-
-    \b
-    Example:
-      ocikit attach docker://localhost:5000/app:v1 sbom.json:application/spdx+json --type application/spdx+json
-      ocikit attach ./images:v2 --type application/vnd.example.review --annotation verdict=good
-    """
-    from oci.artifact.attach import attach as attach_files
-
-    session = Session.of(context)
-    if not artifact_type:
-        raise UsageError("say what is attached: --type, a media type such as application/spdx+json")
-    kind = _media_type("--type", artifact_type)
-    assert kind is not None
-    given = _Given(session, files, config, annotation, annotation_file)
-    if not given.files and not given.annotations.manifest:
-        raise UsageError("there is nothing to attach: name a file, or give --annotation")
-    time = session.created(created)
-    subject_ref = _writable_beside(reference)
-    wanted = options.parse_platform(platform)
-    with _where_it_goes(session, subject_ref) as source:
-        subject = source.resolve(wanted)
-    target = subject_ref.replace(tag=None, digest=None)
-    with sources.open_for_writing(session, target) as destination, session.progress("attaching") as progress:
-        written = attach_files(
-            destination,
-            subject,
-            given.files,
-            artifact_type=kind,
-            config=given.config,
-            annotations=given.annotations,
-            created=time,
-            progress=progress,
-            warn=session.warn,
-        )
-    if json:
-        output.document(
-            {
-                "reference": reference,
-                "digest": str(written.digest),
-                "mediaType": written.media_type,
-                "size": written.size,
-                "artifactType": artifact_type,
-                "subject": str(subject.digest),
-            }
-        )
-    else:
-        sources.say_written(reference, target, written, json=False)
-
-
-class _Given:
-    """What the command line says of files and annotations, read and checked before anything is opened."""
-
-    def __init__(
-        self,
-        session: Session,
-        files: Sequence[str] | None,
-        config: str | None,
-        annotation: Sequence[str] | None,
-        annotation_file: str | None,
-    ) -> None:
-        from oci.artifact.files import File
-
-        try:
-            self.files: list[File] = [File.parse(text) for text in files or ()]
-            self.config: File | None = None if config is None else File.parse(config)
-        except InvalidInput as error:
-            raise UsageError(str(error)) from None
-        self.annotations = self._annotations(annotation or (), annotation_file)
-        for name in self.annotations.unused(self.files):
-            session.warn(f"{annotation_file}: annotates {name!r}, which is no FILE of this command")
-
-    @staticmethod
-    def _annotations(words: Sequence[str], path: str | None) -> Annotations:
-        from oci.artifact.files import Annotations, read_annotations
-
-        found = Annotations() if path is None else read_annotations(path)
-        manifest = dict(found.manifest)
-        for word in words:
-            key, equals, value = word.partition("=")
-            if not key or not equals:
-                raise UsageError(f"--annotation {word!r}: expected KEY=VALUE")
-            manifest[key] = value
-        return found.replace(manifest=manifest)
-
-
-def _media_type(option: str, text: str | None) -> str | None:
-    from oci.spec.media_types import is_media_type
-
-    if text is not None and not is_media_type(text):
-        raise UsageError(f"{option} {text!r}: not a media type (type/subtype, RFC 6838 section 4.2)")
-    return text
-
-
 @contextmanager
 def _opened(session: Session, reference: str, platform: str | None) -> Iterator[tuple[ImageSource, Descriptor]]:
     """Open an artifact; of an index, the manifest for the platform."""
     from oci.spec.media_types import is_index
 
-    with _source(session, sources.parse(reference)) as source:
+    with sources.open_source(session, reference) as source:
         found = source.resolve(None)
         if platform is not None or is_index(found.media_type):
             found = source.resolve(sources.wanted_platform(platform))
         yield source, found
-
-
-def _source(session: Session, reference: Any) -> ImageSource:
-    return sources.open_source(session, reference)
-
-
-def _where_it_goes(session: Session, reference: Any) -> ImageSource:
-    """Open the subject where it is written beside: no mirror says what a tag stands for there."""
-    if not isinstance(reference, RegistryRef):
-        return _source(session, reference)
-    from oci.cli.registries import settings_from
-    from oci.registry.connect import connect_push
-    from oci.transports.from_registry import RegistrySource
-
-    settings = settings_from(session, reference.registry)
-    return RegistrySource(reference, connect_push(reference, settings), settings)
-
-
-def _writable_beside(text: str) -> Any:
-    """Where a referrer can be put beside its subject: a registry or a layout directory."""
-    reference = sources.parse(text)
-    if not isinstance(reference, LayoutRef | RegistryRef):
-        raise UsageError(
-            f"{output.printable(text)}: attach works in a registry or a layout directory; copy it there first"
-        )
-    return reference
 
 
 def _described(content: Content) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`tags`, `referrers` and `delete`, and the parts of `ls`, `tag` and `untag` that are about registries.
+"""`tags` and `delete`, and the parts of `ls`, `tag` and `untag` that are about registries.
 
 Reading asks the registry itself, wherever registries.conf says that it is, and no mirror: a mirror may know some tags
 only. Writing goes where the name says.
@@ -7,7 +7,7 @@ only. Writing goes where the name says.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,16 +15,14 @@ from oci.cli import options, output, sources
 from oci.cli.failures import UsageError
 from oci.cli.session import Session
 from oci.errors import InvalidReference, show
-from oci.spec import media_types
-from oci.spec.annotations import CREATED, is_tag
+from oci.spec.annotations import is_tag
 from oci.spec.reference import DEFAULT_REGISTRY, RegistryRef, is_host, parse_name
 
 if TYPE_CHECKING:
     from oci.inspect.listing import Row
-    from oci.spec.descriptor import Descriptor
-    from oci.transports.base import ImageSource
+    from oci.registry.connect import Connected
 
-__all__ = ["delete", "referrers", "rows_of", "tag_there", "tags", "untag_there"]
+__all__ = ["delete", "rows_of", "tag_there", "tags", "untag_there"]
 
 
 def tags(
@@ -106,9 +104,7 @@ def _says_which(name: str) -> bool:
 
 def rows_of(session: Session, text: str) -> list[Row]:
     """The rows that `ls` shows of docker://HOST/REPO, or of one tag or digest there."""
-    from oci.cli.registries import settings_from
-    from oci.registry.connect import connect_primary
-    from oci.transports.from_registry import RegistrySource
+    from oci.cli.registries import opener
     from oci.transports.registry_rows import tag_rows
 
     name = text.removeprefix("docker://").removesuffix("/")
@@ -116,9 +112,8 @@ def rows_of(session: Session, text: str) -> list[Row]:
         raise UsageError(f"{show(text)} names a registry; `ocikit tags {show(name)}` lists its repositories")
     reference = sources.parse(f"docker://{name}")
     assert isinstance(reference, RegistryRef)
-    settings = settings_from(session, reference.registry)
     with (
-        RegistrySource(reference, connect_primary(reference, settings), settings) as source,
+        opener(session, reference.registry).primary(reference) as source,
         session.progress("listing") as progress,
     ):
         if reference.digest is not None:
@@ -175,7 +170,7 @@ def _registry(text: str, what: str) -> RegistryRef:
     return reference
 
 
-def _written(session: Session, reference: RegistryRef) -> Any:
+def _written(session: Session, reference: RegistryRef) -> Connected:
     from oci.cli.registries import settings_from
     from oci.registry.connect import connect_push
 
@@ -232,107 +227,3 @@ def delete(
         session.note(f"deleted {deleted.digest}")
     else:
         session.note(f"deleted the tag {found.tag} of {deleted.digest}")
-
-
-# referrers
-
-
-def referrers(
-    context: typer.Context,
-    reference: options.Reference,
-    artifact_type: Annotated[
-        str | None,
-        typer.Option("--artifact-type", metavar="TYPE", help="Only those of this type.", show_default=False),
-    ] = None,
-    platform: Annotated[
-        str | None,
-        typer.Option(
-            "--platform",
-            metavar="OS/ARCH[/VARIANT]",
-            help="Of this image of an index; default: of what REF names.",
-            show_default=False,
-        ),
-    ] = None,
-    json: options.Json = False,
-) -> None:
-    """List what refers to an image: signatures, SBOMs, attestations.
-
-    Those are manifests with the image as their subject, attached by `attach` or by other tools; a registry is asked by
-    its referrers API, or else by the tag that stands for it. Layouts and archives have them among their entries.
-
-    \b
-    Example:
-      ocikit referrers docker://localhost:5000/app:v1
-      ocikit referrers ./images:v2 --artifact-type application/spdx+json --json
-    """
-    session = Session.of(context)
-    if artifact_type is not None and not media_types.is_media_type(artifact_type):
-        raise UsageError(f"--artifact-type {show(artifact_type)!r}: not a media type")
-    with _primary_source(session, reference) as source:
-        subject = source.resolve(options.parse_platform(platform))
-        found = [
-            (entry, kind)
-            for entry in _referrers(source, subject, artifact_type)
-            if artifact_type in (None, kind := _kind(source, entry))
-        ]
-    if json:
-        output.document(
-            {
-                "reference": reference,
-                "subject": str(subject.digest),
-                "referrers": [
-                    {
-                        "digest": str(entry.digest),
-                        "mediaType": entry.media_type,
-                        "artifactType": kind,
-                        "size": entry.size,
-                        "annotations": dict(entry.annotations),
-                    }
-                    for entry, kind in found
-                ],
-            }
-        )
-    elif found:
-        rows = [
-            [str(entry.digest), kind or "-", output.size(entry.size), output.when(entry.annotations.get(CREATED))]
-            for entry, kind in found
-        ]
-        output.table(["DIGEST", "TYPE", "SIZE", "CREATED"], rows, right=[2])
-    else:
-        session.note(f"nothing refers to {subject.digest}")
-
-
-def _primary_source(session: Session, text: str) -> ImageSource:
-    """Open a reference for reading; one to a registry at the registry itself."""
-    reference = sources.parse(text)
-    if not isinstance(reference, RegistryRef):
-        return sources.open_source(session, reference)
-    from oci.cli.registries import settings_from
-    from oci.registry.connect import connect_primary
-    from oci.transports.from_registry import RegistrySource
-
-    settings = settings_from(session, reference.registry)
-    return RegistrySource(reference, connect_primary(reference, settings), settings)
-
-
-def _referrers(source: ImageSource, subject: Descriptor, artifact_type: str | None) -> Iterator[Descriptor]:
-    if artifact_type is None or getattr(source, "repository", None) is None:
-        return source.referrers(subject)
-    # Filtered by the registry, where it can.
-    found: Iterator[Descriptor] = source.referrers(subject, artifact_type=artifact_type)  # type: ignore[call-arg]
-    return found
-
-
-def _kind(source: ImageSource, entry: Descriptor) -> str | None:
-    """What an entry says that it is, or else its manifest."""
-    if entry.artifact_type is not None:
-        return entry.artifact_type
-    from oci.errors import OciError
-    from oci.layout.documents import read_document
-    from oci.spec.manifest import Manifest
-
-    try:
-        model = read_document(source, entry).model
-    except OciError:
-        return None
-    return model.artifact_type or (model.config.media_type if isinstance(model, Manifest) else None)

@@ -161,6 +161,16 @@ def open_source(session: Session, reference: str | ImageRef, side: str = "") -> 
     return names.open_source(parsed, warn=session.warn)
 
 
+def open_primary(session: Session, reference: str | ImageRef) -> ImageSource:
+    """Open a reference for reading as `open_source` does; one to a registry at the registry itself, not at a mirror."""
+    parsed = parse(reference) if isinstance(reference, str) else reference
+    if not isinstance(parsed, RegistryRef):
+        return open_source(session, parsed)
+    from oci.cli.registries import opener
+
+    return opener(session, parsed.registry).primary(parsed)
+
+
 @contextmanager
 def open_for_writing(session: Session, reference: ImageRef, side: str = "") -> Iterator[ImageDestination]:
     """Open a destination; a layout that was made for it goes again when the command fails."""

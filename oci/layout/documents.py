@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oci.errors import InvalidDocument, LimitExceeded, read_from
+from oci.errors import InvalidDocument, LimitExceeded, OciError, read_from
 from oci.layout.blobs import BlobReader
 from oci.spec import media_types
 from oci.spec.descriptor import Descriptor
@@ -25,6 +25,7 @@ __all__ = [
     "MAX_CONFIG",
     "MAX_DOCUMENT",
     "MAX_HOLES",
+    "artifact_type_of",
     "read_bytes",
     "read_config",
     "read_document",
@@ -58,6 +59,16 @@ def read_document(blobs: BlobReader, descriptor: Descriptor) -> Document[Manifes
     raw = read_bytes(blobs, descriptor)
     with read_from(f"{kind} {descriptor.digest}"):
         return parse_document(raw, descriptor.media_type)
+
+
+def artifact_type_of(blobs: BlobReader, entry: Descriptor) -> str | None:
+    """What an entry of a list says that it is, or else its document; None where neither can be read."""
+    if entry.artifact_type is not None:
+        return entry.artifact_type
+    try:
+        return read_document(blobs, entry).model.listed_type
+    except OciError:
+        return None
 
 
 def read_manifest(blobs: BlobReader, descriptor: Descriptor) -> Document[Manifest]:

@@ -64,9 +64,10 @@ def _model(raw: bytes, media_type: str) -> Manifest | Index | None:
 
 def _entry(model: Manifest | Index, media_type: str, digest: Digest, size: int) -> Descriptor:
     """How the manifest stands in a list of referrers (spec.md#pushing-manifests-with-subject)."""
-    kind = model.artifact_type
-    if kind is None and isinstance(model, Manifest):
-        kind = model.config.media_type
     return Descriptor(
-        media_type=media_type, digest=digest, size=size, artifact_type=kind, annotations=dict(model.annotations)
+        media_type=media_type,
+        digest=digest,
+        size=size,
+        artifact_type=model.listed_type,
+        annotations=dict(model.annotations),
     )

@@ -23,6 +23,11 @@ class Index(Record):
     annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
     extra: Mapping[str, object] = field(default_factory=dict, hash=False)
 
+    @property
+    def listed_type(self) -> str | None:
+        """The artifactType that an entry of it has in a list of manifests (descriptor.md#properties)."""
+        return self.artifact_type
+
     @classmethod
     def from_fields(cls, fields: Fields, media_type: str | None) -> Index:
         """Take an index's fields (`schemaVersion` and `mediaType` are read before). Raises InvalidDocument."""

@@ -24,6 +24,11 @@ class Manifest(Record):
     annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
     extra: Mapping[str, object] = field(default_factory=dict, hash=False)
 
+    @property
+    def listed_type(self) -> str:
+        """The artifactType that an entry of it has in a list of manifests (descriptor.md#properties)."""
+        return self.artifact_type or self.config.media_type
+
     @classmethod
     def from_fields(cls, fields: Fields, media_type: str) -> Manifest:
         """Take a manifest's fields (`schemaVersion` and `mediaType` are read before). Raises InvalidDocument."""

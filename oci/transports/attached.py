@@ -14,7 +14,6 @@ from oci.layout.blobs import is_at_hand
 from oci.layout.documents import read_document
 from oci.layout.walk import is_document
 from oci.spec.descriptor import Descriptor
-from oci.spec.manifest import Manifest
 from oci.spec.record import Record
 from oci.transports.base import ImageSource, Warn
 
@@ -69,12 +68,11 @@ def gather(
                     continue
                 blobs, documents = plan(referrer)
                 # What a list says is not the referrer's own word: only its type goes on, if there is one.
-                kind = model.artifact_type or (model.config.media_type if isinstance(model, Manifest) else None)
                 plain = Descriptor(
                     media_type=referrer.media_type,
                     digest=referrer.digest,
                     size=referrer.size,
-                    artifact_type=None if referrer.artifact_type is None else kind,
+                    artifact_type=None if referrer.artifact_type is None else model.listed_type,
                 )
                 found.append(Attached(referrer=plain, blobs=tuple(blobs), documents=tuple(documents[:-1])))
                 new = [one for one in documents[:-1] if one.digest not in seen]

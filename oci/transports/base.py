@@ -35,8 +35,8 @@ class ImageSource(BlobReader, Protocol):
         """Find what the reference names; with `platform`, an index is narrowed to one image."""
         ...
 
-    def referrers(self, subject: Descriptor) -> Iterator[Descriptor]:
-        """Give the manifests whose `subject` is this one."""
+    def referrers(self, subject: Descriptor, *, artifact_type: str | None = None) -> Iterator[Descriptor]:
+        """Give the manifests whose `subject` is this one; with `artifact_type` those of that type, or that say none."""
         ...
 
     def abort(self) -> None:

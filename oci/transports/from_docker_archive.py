@@ -226,7 +226,7 @@ class DockerArchiveSource(BlobsSource):
                 hasher.update(chunk)
         return Digest("sha256", hasher.hexdigest())
 
-    def referrers(self, subject: Descriptor) -> Iterator[Descriptor]:
+    def referrers(self, subject: Descriptor, *, artifact_type: str | None = None) -> Iterator[Descriptor]:
         """Docker archives hold none."""
         return iter(())
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from oci.registry.settings import Settings
     from oci.spec.digest import Digest
     from oci.transports.base import ImageDestination, ImageSource
+    from oci.transports.from_registry import RegistrySource
 
 __all__ = ["Opener", "opener"]
 
@@ -72,6 +73,20 @@ class Opener(Record, kw_only=False):
         from oci.transports.from_registry import RegistrySource
 
         return RegistrySource.connect(_registry(reference), self.settings, self.shared)
+
+    def primary(self, reference: RegistryRef) -> RegistrySource:
+        """Open a reference for reading at the registry itself, wherever it is: mirrors may have only some of it."""
+        from oci.registry.connect import connect_primary
+        from oci.transports.from_registry import RegistrySource
+
+        return RegistrySource(reference, connect_primary(reference, self.settings, self.shared), self.settings)
+
+    def written(self, reference: RegistryRef) -> RegistrySource:
+        """Open a reference for reading where a push goes: no mirror says what a tag stands for there."""
+        from oci.registry.connect import connect_push
+        from oci.transports.from_registry import RegistrySource
+
+        return RegistrySource(reference, connect_push(reference, self.settings, self.shared), self.settings)
 
     def destination(self, reference: RegistryRef | StoreRef) -> ImageDestination:
         """Open a reference for writing; nothing is sent yet."""

@@ -88,8 +88,10 @@ class IndexSource(BlobsSource):
             warn=warn,
         )
 
-    def referrers(self, subject: Descriptor) -> Iterator[Descriptor]:
-        return referrers_in(self._index, self.blobs, subject.digest)
+    def referrers(self, subject: Descriptor, *, artifact_type: str | None = None) -> Iterator[Descriptor]:
+        for entry in referrers_in(self._index, self.blobs, subject.digest):
+            if artifact_type is None or entry.artifact_type in (None, artifact_type):
+                yield entry
 
 
 class ReaderSource(IndexSource):

@@ -80,5 +80,5 @@ class _Subset(IndexSource):
     def abort(self) -> None:
         self._whole.abort()
 
-    def referrers(self, subject: Descriptor) -> Iterator[Descriptor]:
-        return self._whole.referrers(subject)
+    def referrers(self, subject: Descriptor, *, artifact_type: str | None = None) -> Iterator[Descriptor]:
+        return self._whole.referrers(subject, artifact_type=artifact_type)

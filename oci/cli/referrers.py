@@ -1,0 +1,191 @@
+"""What refers to an image: `referrers` lists it, `attach` adds to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from oci.cli import options, output, sources
+from oci.cli.artifact_files import AnnotationFile, AnnotationWords, Config, Created, Files, Given, media_type
+from oci.cli.failures import UsageError
+from oci.cli.session import Session
+from oci.errors import show
+from oci.spec import media_types
+from oci.spec.annotations import CREATED
+from oci.spec.reference import LayoutRef, RegistryRef
+
+if TYPE_CHECKING:
+    from oci.transports.base import ImageSource
+
+__all__ = ["attach", "referrers"]
+
+
+def referrers(
+    context: typer.Context,
+    reference: options.Reference,
+    artifact_type: Annotated[
+        str | None,
+        typer.Option("--artifact-type", metavar="TYPE", help="Only those of this type.", show_default=False),
+    ] = None,
+    platform: Annotated[
+        str | None,
+        typer.Option(
+            "--platform",
+            metavar="OS/ARCH[/VARIANT]",
+            help="Of this image of an index; default: of what REF names.",
+            show_default=False,
+        ),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """List what refers to an image: signatures, SBOMs, attestations.
+
+    Those are manifests with the image as their subject, attached by `attach` or by other tools; a registry is asked by
+    its referrers API, or else by the tag that stands for it. Layouts and archives have them among their entries.
+
+    \b
+    Example:
+      ocikit referrers docker://localhost:5000/app:v1
+      ocikit referrers ./images:v2 --artifact-type application/spdx+json --json
+    """
+    from oci.layout.documents import artifact_type_of
+
+    session = Session.of(context)
+    if artifact_type is not None and not media_types.is_media_type(artifact_type):
+        raise UsageError(f"--artifact-type {show(artifact_type)!r}: not a media type")
+    with sources.open_primary(session, reference) as source:
+        subject = source.resolve(options.parse_platform(platform))
+        found = [
+            (entry, kind)
+            for entry in source.referrers(subject, artifact_type=artifact_type)
+            if artifact_type in (None, kind := artifact_type_of(source, entry))
+        ]
+    if json:
+        output.document(
+            {
+                "reference": reference,
+                "subject": str(subject.digest),
+                "referrers": [
+                    {
+                        "digest": str(entry.digest),
+                        "mediaType": entry.media_type,
+                        "artifactType": kind,
+                        "size": entry.size,
+                        "annotations": dict(entry.annotations),
+                    }
+                    for entry, kind in found
+                ],
+            }
+        )
+    elif found:
+        rows = [
+            [str(entry.digest), kind or "-", output.size(entry.size), output.when(entry.annotations.get(CREATED))]
+            for entry, kind in found
+        ]
+        output.table(["DIGEST", "TYPE", "SIZE", "CREATED"], rows, right=[2])
+    else:
+        session.note(f"nothing refers to {subject.digest}")
+
+
+def attach(
+    context: typer.Context,
+    reference: Annotated[
+        str, typer.Argument(metavar="REF", help="The image or artifact to attach to.", show_default=False)
+    ],
+    files: Files = None,
+    artifact_type: Annotated[
+        str,
+        typer.Option(
+            "--type",
+            "--artifact-type",
+            metavar="TYPE",
+            help="What is attached, as a media type: application/spdx+json, …",
+            show_default=False,
+        ),
+    ] = "",
+    platform: Annotated[
+        str | None,
+        typer.Option(
+            "--platform",
+            metavar="OS/ARCH[/VARIANT]",
+            help="Attach to this image of an index; default: to what REF names.",
+            show_default=False,
+        ),
+    ] = None,
+    config: Config = None,
+    annotation: AnnotationWords = None,
+    annotation_file: AnnotationFile = None,
+    created: Created = None,
+    json: options.Json = False,
+) -> None:
+    """Attach files to an image or artifact: an SBOM, a signature, a test report.
+
+    What is attached is an artifact of its own, without a tag, whose subject is REF's manifest. `referrers` lists it; in
+    a registry it lies beside the image, in a layout directory it has an entry without a name.
+
+    \b
+    Example:
+      ocikit attach docker://localhost:5000/app:v1 sbom.json:application/spdx+json --type application/spdx+json
+      ocikit attach ./images:v2 --type application/vnd.example.review --annotation verdict=good
+    """
+    from oci.artifact.attach import attach as attach_files
+
+    session = Session.of(context)
+    if not artifact_type:
+        raise UsageError("say what is attached: --type, a media type such as application/spdx+json")
+    kind = media_type("--type", artifact_type)
+    assert kind is not None
+    given = Given(session, files, config, annotation, annotation_file)
+    if not given.files and not given.annotations.manifest:
+        raise UsageError("there is nothing to attach: name a file, or give --annotation")
+    time = session.created(created)
+    subject_ref = _writable_beside(reference)
+    wanted = options.parse_platform(platform)
+    with _where_it_goes(session, subject_ref) as source:
+        subject = source.resolve(wanted)
+    target = subject_ref.replace(tag=None, digest=None)
+    with sources.open_for_writing(session, target) as destination, session.progress("attaching") as progress:
+        written = attach_files(
+            destination,
+            subject,
+            given.files,
+            artifact_type=kind,
+            config=given.config,
+            annotations=given.annotations,
+            created=time,
+            progress=progress,
+            warn=session.warn,
+        )
+    if json:
+        output.document(
+            {
+                "reference": reference,
+                "digest": str(written.digest),
+                "mediaType": written.media_type,
+                "size": written.size,
+                "artifactType": artifact_type,
+                "subject": str(subject.digest),
+            }
+        )
+    else:
+        sources.say_written(reference, target, written, json=False)
+
+
+def _where_it_goes(session: Session, reference: LayoutRef | RegistryRef) -> ImageSource:
+    """Open the subject where it is written beside."""
+    if not isinstance(reference, RegistryRef):
+        return sources.open_source(session, reference)
+    from oci.cli.registries import opener
+
+    return opener(session, reference.registry).written(reference)
+
+
+def _writable_beside(text: str) -> LayoutRef | RegistryRef:
+    """Where a referrer can be put beside its subject: a registry or a layout directory."""
+    reference = sources.parse(text)
+    if not isinstance(reference, LayoutRef | RegistryRef):
+        raise UsageError(
+            f"{output.printable(text)}: attach works in a registry or a layout directory; copy it there first"
+        )
+    return reference
