@@ -119,6 +119,7 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, told to a client, as 
 
     def __init__(self, status: int, code: str, message: str, headers: Headers = (), *, close: bool = False) -> None:
         assert code in CODES, code
+        assert code != "UNKNOWN" or status >= 500, message  # the spec's list is for 4XX
         self.status, self.code, self.message, self.headers, self.close = status, code, message, headers, close
         super().__init__(message)
 

@@ -64,7 +64,7 @@ def _next(path: str, query: dict[str, str]) -> tuple[str, str]:
 
 def referrers(store: Store, request: Request, repository: str, subject: Digest) -> Answer:
     """end-12: the manifests whose subject this is. Never 404: that would mean that there is no such API."""
-    wanted, last, count = request.query("artifactType"), request.query("last"), _count(request)
+    wanted, last, count = request.query("artifactType") or None, request.query("last"), _count(request)
     view = store.view(repository)
     found: list[dict[str, object]] = []
     size, more = 0, False

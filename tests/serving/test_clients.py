@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from oci.serving import Server
-from tests.support.images import DOCKER_LIST, OCI_INDEX, LayoutMaker, index, tar_layer
+from tests.support.images import DOCKER_LIST, OCI_INDEX, LayoutMaker, encode, index, tar_layer
 from tests.support.peers import need, need_mountable_root, ocikit, peer
 from tests.support.places import clean_environment
 from tests.support.tls import Authority
@@ -53,9 +53,10 @@ def source(tmp_path: Path) -> LayoutMaker:
     return made
 
 
-def whole(path: Path, tag: str) -> object:
+def whole(path: Path, tag: str) -> str:
     """A tag's digest in a layout."""
     manifests = json.loads((path / "index.json").read_text())["manifests"]
+    found: str
     (found,) = [m["digest"] for m in manifests if m["annotations"].get("org.opencontainers.image.ref.name") == tag]
     return found
 
@@ -144,6 +145,22 @@ def test_our_client_pushes_and_pulls(layout: Path, source: LayoutMaker, tmp_path
         ocikit("copy", "--all-platforms", there, f"oci:{tmp_path / 'back'}:multi", env=env)
         ocikit("verify", "--all-platforms", there, env=env)
     assert whole(tmp_path / "back", "multi") == whole(source.path, "multi")
+
+
+def test_our_client_pushes_and_pulls_a_manifest_of_four_mebibytes(
+    layout: Path, source: LayoutMaker, tmp_path: Path, env: dict[str, str]
+) -> None:
+    """spec.md#pushing-manifests: both ends SHOULD expect so much."""
+    value = json.loads((source.path / "blobs" / whole(source.path, "one").replace(":", "/")).read_text())
+    value["annotations"] = {"org.example.filler": ""}
+    value["annotations"]["org.example.filler"] = "x" * ((4 << 20) - len(encode(value)))
+    source.tag("large", source.document(value, value["mediaType"]))
+    source.finish()
+    with Server(layout) as server:
+        there = f"docker://{server.host}/team/app:large"
+        ocikit("copy", f"oci:{source.path}:large", there, env=env)
+        ocikit("copy", there, f"oci:{tmp_path / 'back'}:large", env=env)
+    assert whole(tmp_path / "back", "large") == whole(source.path, "large")
 
 
 @pytest.fixture

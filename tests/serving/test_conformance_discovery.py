@@ -175,6 +175,14 @@ def test_the_filter_is_applied_and_said_to_be(caller: Caller) -> None:
     assert referrers(caller, subject["digest"]).headers["OCI-Filters-Applied"] is None
 
 
+def test_a_filter_that_says_nothing_is_none(caller: Caller) -> None:
+    subject = descriptor(b"subject", OCI_MANIFEST)
+    name = refer(caller, subject, TYPE_A)
+    reply = caller("GET", f"/v2/app/referrers/{subject['digest']}?artifactType=")
+    assert [entry["digest"] for entry in reply.json["manifests"]] == [name]
+    assert reply.headers["OCI-Filters-Applied"] is None
+
+
 def test_a_referrer_of_a_subject_that_is_not_there_is_listed(caller: Caller) -> None:
     subject = descriptor(b"missing", OCI_MANIFEST)
     name = refer(caller, subject, TYPE_A)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from oci.serving.exchange import CODES, Refusal
 from tests.support.calling import Caller
 from tests.support.images import OCI_INDEX, OCI_MANIFEST, descriptor, digest, encode, index
 
@@ -125,6 +126,15 @@ def test_a_method_that_an_endpoint_does_not_have_is_405(
     reply = caller(method, target)
     assert (reply.status, reply.code) == (405, "UNSUPPORTED")
     assert set(reply.headers["Allow"].split(", ")) == allowed
+
+
+def test_the_codes_are_the_specs() -> None:
+    """spec.md#error-codes; UNKNOWN, which is none of them, goes with 5xx only: the spec's list is for 4XX."""
+    spec = """BLOB_UNKNOWN BLOB_UPLOAD_INVALID BLOB_UPLOAD_UNKNOWN DIGEST_INVALID MANIFEST_BLOB_UNKNOWN MANIFEST_INVALID
+        MANIFEST_UNKNOWN NAME_INVALID NAME_UNKNOWN SIZE_INVALID UNAUTHORIZED DENIED UNSUPPORTED TOOMANYREQUESTS"""
+    assert {*spec.split(), "UNKNOWN"} == CODES
+    with pytest.raises(AssertionError):
+        Refusal(400, "UNKNOWN", "no code of the spec")
 
 
 def test_anything_else_is_404(caller: Caller) -> None:

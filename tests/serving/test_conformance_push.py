@@ -224,6 +224,41 @@ def test_a_mounted_blob_outlives_its_source(caller: Caller) -> None:
     assert caller("GET", f"/v2/other/blobs/{NAME}").body == DATA
 
 
+def test_a_mount_without_from_of_what_is_there_is_done(caller: Caller) -> None:
+    caller.push_blob("app", DATA)
+    done = caller("POST", "/v2/app/blobs/uploads/", mount=NAME)
+    assert (done.status, done.location, done.headers["Docker-Content-Digest"]) == (201, f"/v2/app/blobs/{NAME}", NAME)
+
+
+# Names
+
+
+def test_a_repository_has_any_name_of_the_grammar(caller: Caller) -> None:
+    for name in ("a", "0", "a.b", "a_b", "a__b", "a-b", "a---b", "a/b/c", "a.b_c__d-e/f0", "a" * 255):
+        caller.push_blob(name, DATA)
+
+
+def test_a_name_that_is_not_of_the_grammar_is_400(caller: Caller) -> None:
+    bad = ("A", "a_", "_a", ".a", "a.", "-a", "a-", "a..b", "a___b", "a._b", "a//b", "a/", "a/B", "a%20b", "a" * 256)
+    for name in bad:
+        reply = caller("POST", f"/v2/{name}/blobs/uploads/", headers={"Content-Length": "0"})
+        assert (name, reply.status, reply.code) == (name, 400, "NAME_INVALID")
+
+
+def test_a_tag_may_be_any_of_the_grammar(caller: Caller) -> None:
+    tags = ["0", "A.b-c_d", "_", "a", "v1.0", "x" * 128]
+    for tag in tags:
+        caller.push_image("app", tag)
+    assert caller("GET", "/v2/app/tags/list").json["tags"] == tags
+
+
+def test_a_tag_that_is_not_of_the_grammar_is_400(caller: Caller) -> None:
+    raw = encode(caller.image("app"))
+    for tag in (".a", "-a", "a+b", "a%20b", "%C3%A9", "x" * 129):
+        reply = caller("PUT", f"/v2/app/manifests/{tag}", raw, {"Content-Type": OCI_MANIFEST})
+        assert (tag, reply.status, reply.code) == (tag, 400, "MANIFEST_INVALID")
+
+
 # Manifests
 
 
