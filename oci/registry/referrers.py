@@ -47,7 +47,7 @@ class Manifests(Protocol):
     def name(self) -> str: ...
 
     @property
-    def pull(self) -> tuple[Scope, ...]: ...
+    def scopes(self) -> tuple[Scope, ...]: ...
 
     def manifest(self, reference: str) -> Fetched: ...
 
@@ -98,7 +98,7 @@ def _page(repository: Manifests, page: str, what: str) -> tuple[list[Descriptor]
     with repository.client.request(
         "GET",
         page,
-        scopes=repository.pull,
+        scopes=repository.scopes,
         headers={"Accept": media_types.INDEX},
         expect=(200, *_UNAVAILABLE),
         what=what,

@@ -25,6 +25,7 @@ from oci.registry import listing, referrers
 from oci.registry.client import Client
 from oci.registry.download import Download
 from oci.registry.manifests import ACCEPT, Fetched, fetched, refuse_encoding, stated_digest, stated_type
+from oci.registry.sessions import push_scopes
 from oci.spec.annotations import is_tag
 from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
@@ -41,7 +42,11 @@ class Repository:
         if not is_repository(name):
             raise InvalidReference(name, "not a repository's name (distribution-spec: lower case, single separators)")
         self.client, self.name = client, name
-        self.pull: tuple[Scope, ...] = (Scope(name, ("pull",)),)
+        self.scopes: tuple[Scope, ...] = (Scope(name, ("pull",)),)  # what a question asks a token for
+
+    def expect_push(self) -> None:
+        """Ask for the right to push with every question from now on: so one token is enough for what follows them."""
+        self.scopes = push_scopes(self)
 
     @property
     def host(self) -> str:
@@ -97,7 +102,7 @@ class Repository:
         return self.client.request(
             method,
             self.manifest_path(reference),
-            scopes=self.pull,
+            scopes=self.scopes,
             headers={"Accept": ACCEPT},
             expect=(200, 404),
             what=self.called(reference),
@@ -134,7 +139,7 @@ class Repository:
         return self.client.request(
             "GET",
             self.blob_path(digest),
-            scopes=self.pull,
+            scopes=self.scopes,
             headers=headers,
             expect=(200, 206, 404, 416) if "Range" in headers else (200, 404),
             what=f"blob {digest}",
@@ -143,7 +148,7 @@ class Repository:
     def blob_size(self, digest: Digest) -> int | None:
         """Ask for a blob's length in bytes; None where there is no such blob."""
         with self.client.request(
-            "HEAD", self.blob_path(digest), scopes=self.pull, expect=(200, 404), what=f"blob {digest}"
+            "HEAD", self.blob_path(digest), scopes=self.scopes, expect=(200, 404), what=f"blob {digest}"
         ) as response:
             if response.status == 404:
                 return None

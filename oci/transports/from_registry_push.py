@@ -19,7 +19,7 @@ from oci.registry.connect import Connected, Shared, connect_push
 from oci.registry.mounts import mount
 from oci.registry.put_manifest import put_manifest
 from oci.registry.repository import Repository
-from oci.registry.sessions import Upload, cancel, push_scopes
+from oci.registry.sessions import Upload, cancel
 from oci.registry.settings import Settings
 from oci.registry.upload import Uploader
 from oci.spec.descriptor import Descriptor
@@ -46,7 +46,7 @@ class RegistryDestination:
     def __init__(self, reference: RegistryRef, repositories: Connected, *, scratch: str | None = None) -> None:
         self._reference, self._connected = reference, repositories
         self.repository: Repository = repositories[0]
-        self.repository.pull = push_scopes(self.repository)  # one token for the questions and for what follows them
+        self.repository.expect_push()
         self._uploader = Uploader(self.repository)
         self._there: set[Digest] = set()
         self._started: dict[Digest, Upload] = {}  # by mounts that were answered with an upload
