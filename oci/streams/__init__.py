@@ -10,7 +10,7 @@
 `together`                several blobs at once; the first error ends all
 `layer_reader`            blob → blob digest → inflate → diff_id → tar bytes, in one pass, in threads
 `layer_writer`            tar bytes → diff_id → compress → blob digest, in one pass, in threads
-`atomic`                  temporary name, fsync, rename; locks; sweeping what a crash left
+`atomic`                  temporary name, fsync, rename; sweeping what a crash left
 ========================  ==============================================================================
 
 Nothing is imported here: each user names the module it needs, so that looking at a layout never loads a codec.

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: temporary name, fsync, rename, fsync of the directory; and locks.
+"""Files that appear whole or not at all: temporary name, fsync, rename, fsync of the directory.
 
 A crash at any moment (kill -9, power, a full disk) leaves the old file or the new one. What it may leave beside them
 is a file named TEMPORARY… in the same directory, which no reader looks at and which `sweep` removes.
@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from types import TracebackType
 
-__all__ = ["TEMPORARY", "AtomicFile", "fsync_dir", "lock", "sweep", "write_file"]
+__all__ = ["TEMPORARY", "AtomicFile", "fsync_dir", "sweep", "write_file"]
 
 TEMPORARY = ".tmp-"  # the first characters of every temporary name
 
@@ -121,20 +120,6 @@ def fsync_dir(path: StrPath) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def lock(path: StrPath, *, shared: bool = False) -> Iterator[None]:
-    """Hold an advisory lock (flock) on the file at `path`, which is made if missing and stays.
-
-    It excludes other processes and other threads alike, and goes with the process that holds it, however that ends.
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
-        yield
     finally:
         os.close(descriptor)
 

@@ -59,7 +59,6 @@ class LayerReader(Iterator[bytes]):
         self._ended = False
         self._stages: list[Background[bytes]] = []
         self._diff_id: Digest | None = None
-        self._tar_size = 0
 
     def _inflate(self, blob: Iterator[bytes]) -> Iterator[bytes]:
         """Second step: tar bytes, whatever the compression."""
@@ -84,7 +83,6 @@ class LayerReader(Iterator[bytes]):
             if not self._is_blob():
                 self._hasher.update(chunk)
             yield chunk
-        self._tar_size = total
         encoded = self._digest.encoded if self._is_blob() else self._hasher.hexdigest()
         actual = Digest(self._algorithm, encoded)
         if self._expected is not None and actual != self._expected:
@@ -110,11 +108,6 @@ class LayerReader(Iterator[bytes]):
         if self._diff_id is None:
             raise RuntimeError("the layer has not been read to its end")
         return self._diff_id
-
-    @property
-    def tar_size(self) -> int:
-        """How many tar bytes there were, after the iteration has come to its end."""
-        return self._tar_size
 
     def close(self) -> None:
         """Stop the threads; what was not read is not verified."""

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, whatever happens in between; locks; what a crash leaves is found."""
+"""Files that appear whole or not at all, whatever happens in between; what a crash leaves is found."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ import stat
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from oci.streams.atomic import TEMPORARY, AtomicFile, fsync_dir, lock, sweep, write_file
+from oci.streams.atomic import TEMPORARY, AtomicFile, fsync_dir, sweep, write_file
 from tests.conftest import ROOT
 
 
@@ -208,57 +207,6 @@ def test_a_sweep_between_creation_and_lock_makes_the_writer_try_again(
     write_file(tmp_path / "file", b"x")
     assert swept
     assert (tmp_path / "file").read_bytes() == b"x"
-
-
-COUNTER = """
-import sys
-from oci.streams.atomic import lock, write_file
-for _ in range(40):
-    with lock(sys.argv[1] + ".lock"):
-        value = int(open(sys.argv[1]).read())
-        write_file(sys.argv[1], b"%d" % (value + 1))
-"""
-
-
-def test_two_processes_with_the_lock_lose_no_update(tmp_path: Path) -> None:
-    counter = tmp_path / "counter"
-    write_file(counter, b"0")
-    processes = [subprocess.Popen([sys.executable, "-c", COUNTER, str(counter)], cwd=ROOT) for _ in range(3)]
-    assert [process.wait() for process in processes] == [0, 0, 0]
-    assert counter.read_bytes() == b"120"
-
-
-def test_threads_exclude_each_other_and_readers_do_not(tmp_path: Path) -> None:
-    order: list[str] = []
-
-    def second() -> None:
-        with lock(tmp_path / "lock"):
-            order.append("second")
-
-    with lock(tmp_path / "lock"):
-        thread = threading.Thread(target=second)
-        thread.start()
-        time.sleep(0.05)
-        order.append("first")
-    thread.join()
-    assert order == ["first", "second"]
-    with lock(tmp_path / "lock", shared=True), lock(tmp_path / "lock", shared=True):
-        pass
-
-
-def test_a_lock_goes_with_its_process(tmp_path: Path) -> None:
-    script = (
-        "import sys, time; from oci.streams.atomic import lock\n"
-        "with lock(sys.argv[1]): print(1, flush=True); time.sleep(60)"
-    )
-    process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "lock")], cwd=ROOT, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    process.stdout.readline()
-    process.kill()
-    process.wait()
-    process.stdout.close()
-    with lock(tmp_path / "lock"):
-        pass
 
 
 def test_fsync_dir_takes_directories_only(tmp_path: Path) -> None:
