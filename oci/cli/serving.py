@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -131,7 +131,8 @@ def _log(session: Session) -> Callable[[str], None]:
         with one_at_a_time:
             if line.startswith("error: "):
                 say(line.removeprefix("error: "))
-            else:
+                return
+            with suppress(OSError, ValueError):  # nobody reads it any more, or its disk is full: no fault of a client's
                 session.note(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {line}")
 
     return log

@@ -63,6 +63,36 @@ def test_quiet_is_silent(tmp_path: Path) -> None:
         assert server.log.read_text() == ""
 
 
+def test_it_serves_on_when_nobody_reads_its_log_any_more(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "oci", "serve", str(tmp_path / "layout"), "--listen", "127.0.0.1:0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        host = process.stdout.readline().split()[2].removeprefix("http://")
+        process.stderr.close()
+        connection = http.client.HTTPConnection(host, timeout=10)
+        connection.connect()
+        first = connection.sock.getsockname()
+        for _ in range(3):
+            connection.request("GET", "/v2/")
+            with connection.getresponse() as answer:
+                assert answer.status == 200
+                answer.read()
+            assert connection.sock.getsockname() == first
+        connection.close()
+    finally:
+        process.terminate()
+        status = process.wait(10)
+        process.stdout.close()
+    assert status == 0
+
+
 @pytest.mark.parametrize(("how", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_it_ends_within_a_second_whatever_its_clients_do(tmp_path: Path, how: signal.Signals, status: int) -> None:
     with served(tmp_path / "layout") as server, Caller(server.host) as caller:
