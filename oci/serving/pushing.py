@@ -88,23 +88,24 @@ class Pushing:
         return Answer(204)
 
     def _take(self, request: Request, upload: Upload, given: str | None) -> None:
-        body, at = request.body, None
+        body, at, due = request.body, None, None
         if given is not None:
             span = content_range(given)
             if span is None:
                 raise Refusal(400, "BLOB_UPLOAD_INVALID", "Content-Range must be FIRST-LAST", close=True)
-            at = span[0]
-            if body.length is not None and body.length != span[1] and body.length > 0:
-                raise Refusal(
-                    400,
-                    "SIZE_INVALID",
-                    f"Content-Range is of {span[1]} bytes, Content-Length says {body.length}",
-                    close=True,
-                )
+            at, due = span if body.length != 0 else (span[0], None)  # without a body it says where it stands
+            if due is not None and body.length not in (None, due):
+                raise _other_length(due, f"Content-Length says {body.length}")
         try:
             with upload.open(at) as writer:
+                taken = 0
                 while data := body.read(CHUNK):
+                    taken += len(data)
+                    if due is not None and taken > due:
+                        raise _other_length(due, "more came")
                     writer.write(data)
+            if due is not None and taken < due:
+                raise _other_length(due, f"{taken} came")
         except Refusal as refusal:
             if refusal.status == 416:
                 refusal.headers = _where(upload)
@@ -180,6 +181,10 @@ def _where(upload: Upload) -> list[tuple[str, str]]:
     """Where an upload goes on. `0-0` may mean none or one byte: Docker's registry and its clients have it so."""
     location = f"/v2/{upload.repository}/blobs/uploads/{upload.name}"
     return [("Location", location), ("Range", f"0-{max(upload.size - 1, 0)}")]
+
+
+def _other_length(due: int, found: str) -> Refusal:
+    return Refusal(400, "SIZE_INVALID", f"Content-Range is of {due} bytes, {found}", close=True)
 
 
 def parse_digest(text: str) -> Digest:

@@ -174,6 +174,15 @@ def test_a_content_range_of_another_length_than_the_body_is_400(caller: Caller) 
     assert (reply.status, reply.code) == (400, "SIZE_INVALID")
 
 
+@pytest.mark.parametrize("said", ["0-9", "0-20"])
+def test_a_content_range_is_held_against_a_chunked_body_too(caller: Caller, said: str) -> None:
+    begun = begin(caller)
+    reply = caller("PATCH", begun.location, iter([DATA[:5], DATA[5:]]), {**OCTETS, "Content-Range": said})
+    assert (reply.status, reply.code) == (400, "SIZE_INVALID")
+    reply = caller("PATCH", begin(caller).location, iter([DATA[:5], DATA[5:]]), {**OCTETS, "Content-Range": "0-15"})
+    assert (reply.status, reply.headers["Range"]) == (202, "0-15")
+
+
 @pytest.mark.parametrize("way", ["post", "put", "told", "not told"])
 def test_a_blob_named_by_sha512(caller: Caller, way: str) -> None:
     name = digest(DATA, "sha512")
