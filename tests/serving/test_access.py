@@ -154,6 +154,9 @@ def test_a_file_without_users_lets_nobody_in(tmp_path: Path) -> None:
         ("alice:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\n", "users:1: not a bcrypt hash; make it with `htpasswd -B`"),
         ("# fine\nalice:$apr1$x$y\n", "users:2: not a bcrypt hash"),
         ("alice:secret\n", "users:1: not a bcrypt hash"),
+        (f"alice:$2y$04${'a' * 53}\n", "users:1: not a bcrypt hash"),  # no salt ends so
+        (f"alice:$2y$99${'.' * 53}\n", "users:1: not a bcrypt hash"),
+        (f"alice:$2y$04${'.' * 53}:more\n", "users:1: not a bcrypt hash"),
         ("alice\n", "users:1: expected USER:HASH"),
         ("x" * (MAX_HTPASSWD + 1), "more than"),
         (None, "No such file"),
