@@ -20,6 +20,7 @@ from oci.transports.base import ImageSource, Warn
 __all__ = ["Attached", "gather"]
 
 MAX_REFERRERS = 10_000  # in one copy: an image signed each day has some thousand after years
+MAX_CONTENTS = 200_000  # blobs and documents of all of them: each takes about 1 KiB of memory, until it is copied
 MAX_CHAIN = 8  # referrers of referrers: a signature of an SBOM of an image makes two
 
 Plan = Callable[[Descriptor], tuple[Sequence[Descriptor], Sequence[Descriptor]]]
@@ -43,7 +44,7 @@ def gather(
     """
     found: list[Attached] = []
     seen = {subject.digest for subject in subjects}
-    level = list(subjects)
+    level, contents = list(subjects), 0
     for depth in range(MAX_CHAIN + 1):
         below: list[Descriptor] = []
         for subject in level:
@@ -67,6 +68,9 @@ def gather(
                         warn(f"{source.reference}: {referrer.digest} is listed, but does not refer to it; left out")
                     continue
                 blobs, documents = plan(referrer)
+                contents += len(blobs) + len(documents)
+                if contents > MAX_CONTENTS:
+                    raise LimitExceeded(f"blobs of the referrers of {source.reference}", MAX_CONTENTS)
                 # What a list says is not the referrer's own word: only its type goes on, if there is one.
                 plain = Descriptor(
                     media_type=referrer.media_type,

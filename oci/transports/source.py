@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Self
 
@@ -18,7 +18,7 @@ from oci.spec.index import Index
 from oci.spec.platform import Platform
 from oci.transports.base import Warn
 
-__all__ = ["BlobsSource", "IndexSource", "ReaderSource", "referrers_in"]
+__all__ = ["BlobsSource", "IndexSource", "ReaderSource", "subjects_in"]
 
 
 class BlobsSource:
@@ -71,6 +71,7 @@ class IndexSource(BlobsSource):
         super().__init__(blobs)
         self._index, self._reference, self._where = index, reference, where
         self._tag, self._digest, self._warn = tag, digest, warn
+        self._by_subject: Mapping[Digest, Sequence[Descriptor]] | None = None
 
     @property
     def reference(self) -> str:
@@ -89,7 +90,9 @@ class IndexSource(BlobsSource):
         )
 
     def referrers(self, subject: Descriptor, *, artifact_type: str | None = None) -> Iterator[Descriptor]:
-        for entry in referrers_in(self._index, self.blobs, subject.digest):
+        if self._by_subject is None:  # who asks once asks of what was found too, and an index may have thousands
+            self._by_subject = subjects_in(self._index, self.blobs)
+        for entry in self._by_subject.get(subject.digest, ()):
             if artifact_type is None or entry.artifact_type in (None, artifact_type):
                 yield entry
 
@@ -118,8 +121,9 @@ class ReaderSource(IndexSource):
         self._opened.close()
 
 
-def referrers_in(index: Index, blobs: BlobReader, subject: Digest) -> Iterator[Descriptor]:
-    """Give the entries of an index whose document says that its `subject` is this one; unreadable ones are left out."""
+def subjects_in(index: Index, blobs: BlobReader) -> Mapping[Digest, Sequence[Descriptor]]:
+    """Give the entries of an index that have a `subject`, by what it is; documents that can't be read are left out."""
+    entries: dict[Digest, list[Descriptor]] = {}
     seen = set()
     for entry in index.manifests:
         if entry.digest in seen or not is_document(entry) or not is_at_hand(blobs, entry):
@@ -129,5 +133,6 @@ def referrers_in(index: Index, blobs: BlobReader, subject: Digest) -> Iterator[D
             found = read_document(blobs, entry).model.subject
         except OciError:
             continue
-        if found is not None and found.digest == subject:
-            yield refs.untagged(entry)
+        if found is not None:
+            entries.setdefault(found.digest, []).append(refs.untagged(entry))
+    return entries

@@ -15,11 +15,16 @@ from pathlib import Path
 import pytest
 
 from oci.errors import LimitExceeded, OciError, ProtocolViolation
+from oci.layout.layout import Layout
 from oci.registry import listing, pages, referrers
 from oci.registry.management import in_parallel
 from oci.spec.digest import Digest
+from oci.transports import attached
+from oci.transports import source as source_module
+from oci.transports.copy import copy
+from oci.transports.names import open_destination, open_source
 from tests.support.hostile import in_time, name, one_clear_line
-from tests.support.images import OCI_INDEX, OCI_MANIFEST, LayoutMaker, tar_layer
+from tests.support.images import OCI_EMPTY, OCI_INDEX, OCI_MANIFEST, LayoutMaker, descriptor, tar_layer
 from tests.support.library import push, settings
 from tests.support.pulling import repository_of
 from tests.support.scripted import Answer, Request, ScriptedServer
@@ -169,3 +174,46 @@ def test_where_each_blob_is_at_another_server(server: ScriptedServer, image: Pat
         finally:
             for other in others:
                 other.__exit__(None, None, None)
+
+
+# Referrers
+
+
+def test_a_layout_of_referrers_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each referrer is asked about in turn: to read all others each time is hours, for an index.json of 4 MiB."""
+    maker = _with_referrers(tmp_path / "from", 60)
+    reads = itertools.count()
+    real = source_module.read_document
+    monkeypatch.setattr(source_module, "read_document", lambda *words: (next(reads), real(*words))[1])
+    with open_source(f"oci:{maker}:v1") as source, open_destination(f"oci:{tmp_path}/back:v1") as destination:
+        copy(source, destination, with_referrers=True)
+    assert len(Layout.open(tmp_path / "back").index().model.manifests) == 61
+    assert next(reads) <= 61
+
+
+def test_what_all_referrers_name_is_bounded_in_its_sum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One manifest of 4 MiB names 25,000 blobs; 10,000 referrers are 250 GB of descriptors."""
+    maker = _with_referrers(tmp_path / "from", 10)
+    assert attached.MAX_CONTENTS <= 1_000_000
+    monkeypatch.setattr(attached, "MAX_CONTENTS", 15)
+    with (
+        open_source(f"oci:{maker}:v1") as source,
+        open_destination(f"oci:{tmp_path}/back:v1") as destination,
+        pytest.raises(LimitExceeded, match="limit of 15"),
+    ):
+        copy(source, destination, with_referrers=True)
+    assert Layout.open(tmp_path / "back").index().model.manifests == ()
+
+
+def _with_referrers(folder: Path, count: int) -> Path:
+    """A layout with an image, and so many manifests about it."""
+    maker = LayoutMaker(folder)
+    image = maker.image([])
+    maker.tag("v1", image)
+    maker.put(b"{}")
+    for number in range(count):
+        document: dict[str, object] = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": f"a/b{number}"}
+        document["subject"] = {key: image[key] for key in ("mediaType", "digest", "size")}
+        document |= {"config": descriptor(b"{}", OCI_EMPTY), "layers": [descriptor(b"{}", OCI_EMPTY)]}
+        maker.entries.append(maker.document(document, OCI_MANIFEST))
+    return maker.finish()
