@@ -120,7 +120,7 @@ def table(parameters: list[Any], skip: Container[str] = ()) -> str:
             name = f"`{argument(parameter)}`"
         else:
             value = "" if parameter.is_flag else f" {parameter.metavar or 'TEXT'}"
-            name = ", ".join(f"`{option}{value}`" for option in parameter.opts)
+            name = ", ".join(f"`{option}{value}`" for option in (*parameter.opts, *parameter.secondary_opts))
         text = inspect.cleandoc(parameter.help or "")
         rows.append(row(name, text))
     return "\n".join(rows) + "\n"

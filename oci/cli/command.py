@@ -22,6 +22,10 @@ class PlainCommand(TyperCommand):
     def get_params(self, ctx: Any) -> list[Any]:
         return [convert_cheaply(parameter) for parameter in super().get_params(ctx)]
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """REF where typer 0.29 writes {REF}."""
+        return [piece.translate({ord("{"): "", ord("}"): ""}) for piece in super().collect_usage_pieces(ctx)]
+
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """Nothing: the examples stand in the docstring, where a reader of the code sees them too."""
 
@@ -95,4 +99,10 @@ def convert_cheaply(parameter: Any) -> Any:
     descriptor = getattr(parameter, "type_descriptor", None)
     if descriptor is not None and descriptor.annotation in (str, int, bool, list[str]):
         parameter._runtime_param = _Words(descriptor.annotation)
+        if parameter.param_type_name == "argument":
+            parameter.display_type_rich = _nothing  # "REF <str>" tells nobody anything
     return parameter
+
+
+def _nothing(ctx: Any) -> str:
+    return ""

@@ -54,6 +54,9 @@ def test_every_command_has_help_with_an_example(run: Run, name: str) -> None:
     result = run(name, "--help")
     assert result.status == 0
     assert result.err == ""
+    usage, _, _ = result.out.partition("\n\n")
+    assert not set(usage) & set("{}")
+    assert "<str>" not in result.out
     text, _, example = result.out.partition("Example:\n")
     assert example.lstrip().startswith(f"ocikit {name} "), text
     assert "--debug" in result.out
@@ -118,6 +121,9 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
         ("ocikit --ver", ["--version"]),
         ("ocikit unpack --ro", ["--rootless"]),
         ("ocikit verify --f", ["--fast", "--format", "--foreign-layers"]),
+        ("ocikit artifact pu", ["push", "pull"]),
+        ("ocikit artifact push --an", ["--annotation", "--annotation-file"]),
+        ("ocikit copy --src-c", ["--src-creds", "--src-cert-dir"]),
     ],
 )
 def test_bash_completes_with_the_script_that_is_shown(
@@ -134,3 +140,12 @@ def test_bash_completes_with_the_script_that_is_shown(
     )  # fmt: skip
     assert done.stderr == ""
     assert done.stdout.split() == offered
+
+
+@pytest.mark.parametrize("name", ["push", "pull", "inspect"])
+def test_commands_of_artifact_have_help_with_an_example(run: Run, name: str) -> None:
+    result = run("artifact", name, "--help")
+    assert result.status == 0
+    assert f"\n    ocikit artifact {name} " in result.out
+    assert result.out.startswith(f"Usage: ocikit artifact {name} [OPTIONS] REF")
+    assert "Options for registries:" in result.out
