@@ -93,7 +93,6 @@ def copy(
                 origin,
                 endpoint,
                 platform=chosen,
-                all_platforms=all_platforms,
                 compression=wanted,
                 with_referrers=with_referrers,
                 progress=progress,

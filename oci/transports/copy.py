@@ -38,7 +38,6 @@ def copy(
     destination: ImageDestination,
     *,
     platform: Platform | None = None,
-    all_platforms: bool = False,
     compression: tuple[str, int | None] | None = None,
     with_referrers: bool = False,
     kin: Sequence[ImageSource] = (),
@@ -47,7 +46,7 @@ def copy(
 ) -> Descriptor:
     """Copy what the source names; give the descriptor of what the destination's name now stands for.
 
-    An index is narrowed to the image for `platform`; without one it is copied whole, as with `all_platforms`.
+    An index is narrowed to the image for `platform`; without one it is copied whole.
     `compression` is ("none" or "gzip" or "zstd", level); with level None, layers that are compressed so are kept. `kin`
     are other sources that may keep some of the blobs, for a destination that can adopt them from there.
     `with_referrers` copies also what refers to the image, to each image of an index, and to those referrers in turn;
@@ -55,7 +54,7 @@ def copy(
     """
     if with_referrers and compression is not None:
         raise InvalidInput("referrers are of the image as it is: copy them without compressing its layers anew")
-    top = source.resolve(None if all_platforms else platform)
+    top = source.resolve(platform)
     if media_types.is_index(top.media_type) and not destination.stores_index:
         raise DestinationError(destination.reference, "takes single images only; choose one with --platform")
     if with_referrers and not destination.stores_index:

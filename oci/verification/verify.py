@@ -39,7 +39,7 @@ from oci.verification.report import Report
 if TYPE_CHECKING:
     from oci.layout.blobs import BlobReader
 
-__all__ = ["verify", "verify_image", "verify_layout"]
+__all__ = ["verify", "verify_image"]
 
 
 def verify(
@@ -49,20 +49,17 @@ def verify(
     tag: str | None = None,
     digest: Digest | None = None,
     platform: Platform | None = None,
-    all_platforms: bool = False,
     fast: bool = False,
     jobs: int = 2,
     progress: Progress | None = None,
 ) -> Report:
     """Check an image layout directory, or an archive of one, or with `tag` or `digest` one image in it.
 
-    `platform` follows only the fitting image of each index (None, or `all_platforms`: all of them). `fast` leaves out
-    decompression, so diff_ids and tar entries. `jobs` is how many blobs are read at once; `progress` is told of their
-    bytes. `subject` is what the report calls it. Raises RefNotFound and NoMatchingPlatform for what isn't there to be
-    checked.
+    `platform` follows only the fitting image of each index (None: all of them). `fast` leaves out decompression, so
+    diff_ids and tar entries. `jobs` is how many blobs are read at once; `progress` is told of their bytes. `subject` is
+    what the report calls it. Raises RefNotFound and NoMatchingPlatform for what isn't there to be checked.
     """
     path = os.fspath(source)
-    wanted = None if all_platforms else platform
     name = subject if subject is not None else path
     with ExitStack() as opened:
         files: LayoutFiles
@@ -80,18 +77,8 @@ def verify(
                     raise
                 return Report(subject=show(name), findings=(Finding.error("layout-file", path, error.reason),))
             files, blobs = ArchiveFiles(tar), ArchiveBlobs(tar)
-        return verify_layout(
-            files,
-            blobs,
-            subject=name,
-            where=path,
-            tag=tag,
-            digest=digest,
-            platform=wanted,
-            fast=fast,
-            jobs=jobs,
-            progress=progress,
-        )
+        check = _Check(blobs, subject=name, platform=platform, fast=fast, jobs=jobs, progress=progress)
+        return check.layout(files, path, tag, digest)
 
 
 def verify_image(
@@ -104,54 +91,77 @@ def verify_image(
     jobs: int = 2,
     progress: Progress | None = None,
 ) -> Report:
-    """Check one image (manifest or index) in any store of blobs, and what is reachable from it."""
-    check = DocumentCheck(blobs, platform=platform)
-    check.entry(Target(where=subject, media_type=descriptor.media_type, digest=descriptor.digest, size=descriptor.size))
-    return _finish(check, blobs, subject=subject, fast=fast, jobs=jobs, progress=progress)
+    """Check one image (manifest or index) in any store of blobs, and what it names. Words as in `verify`."""
+    check = _Check(blobs, subject=subject, platform=platform, fast=fast, jobs=jobs, progress=progress)
+    return check.image(descriptor)
 
 
-def verify_layout(
-    files: LayoutFiles,
-    blobs: BlobReader,
-    *,
-    subject: str,
-    where: str,
-    tag: str | None = None,
-    digest: Digest | None = None,
-    platform: Platform | None = None,
-    fast: bool = False,
-    jobs: int = 2,
-    progress: Progress | None = None,
-) -> Report:
-    """Check a layout whose files and blobs are reached through these; `where` names it in errors."""
-    check = DocumentCheck(blobs, platform=platform)
-    whole = tag is None and digest is None
-    kinds: dict[str, FileKind] = {}
-    try:
-        for path, kind in files.paths():
-            kinds[path] = kind
-    except OSError as error:
-        check.add([Finding.error("unreadable", where, f"can't be listed: {error.strerror or error}")])
-        if not kinds:
-            return Report(subject=show(subject), findings=tuple(check.findings()))
-    found = check_files(kinds)
-    check.add(limited((one for one in found if whole or one.where in _REQUIRED), "blobs"))
-    if kinds.get("oci-layout") == "file":
-        marker = _file(files, "oci-layout", MAX_HEADER, check)
-        check.add(_marker(marker) if marker is not None else ())
-    raw = _file(files, "index.json", MAX_MANIFEST, check) if kinds.get("index.json") == "file" else None
-    index = check.index_json(raw) if raw is not None else None
-    if whole:
-        targets = entries(index, "index.json") if index is not None else []
-        check.add(limited(_tags(targets), "index.json"))
-    elif raw is None:
-        targets = []  # told of above: there is no index to look the name up in
-    else:
-        targets = _chosen(index, raw, blobs, where, tag, digest, platform)
-    for target in targets:
-        check.entry(target)
-    spare = _spare(kinds, blobs, check.reached) if whole else ()
-    return _finish(check, blobs, subject=subject, fast=fast, jobs=jobs, progress=progress, spare=spare)
+class _Check:
+    """One run: what is checked how, and what was found so far."""
+
+    def __init__(
+        self,
+        blobs: BlobReader,
+        *,
+        subject: str,
+        platform: Platform | None,
+        fast: bool,
+        jobs: int,
+        progress: Progress | None,
+    ) -> None:
+        self._blobs, self._subject, self._platform = blobs, subject, platform
+        self._fast, self._jobs, self._progress = fast, jobs, progress
+        self._documents = DocumentCheck(blobs, platform=platform)
+
+    def image(self, descriptor: Descriptor) -> Report:
+        target = Target(
+            where=self._subject, media_type=descriptor.media_type, digest=descriptor.digest, size=descriptor.size
+        )
+        self._documents.entry(target)
+        return self._finish()
+
+    def layout(self, files: LayoutFiles, where: str, tag: str | None, digest: Digest | None) -> Report:
+        """Check a layout whose files are reached through these; `where` names it in errors."""
+        check = self._documents
+        whole = tag is None and digest is None
+        kinds: dict[str, FileKind] = {}
+        try:
+            for path, kind in files.paths():
+                kinds[path] = kind
+        except OSError as error:
+            check.add([Finding.error("unreadable", where, f"can't be listed: {error.strerror or error}")])
+            if not kinds:
+                return Report(subject=show(self._subject), findings=tuple(check.findings()))
+        found = check_files(kinds)
+        check.add(limited((one for one in found if whole or one.where in _REQUIRED), "blobs"))
+        if kinds.get("oci-layout") == "file":
+            marker = _file(files, "oci-layout", MAX_HEADER, check)
+            check.add(_marker(marker) if marker is not None else ())
+        raw = _file(files, "index.json", MAX_MANIFEST, check) if kinds.get("index.json") == "file" else None
+        index = check.index_json(raw) if raw is not None else None
+        if whole:
+            targets = entries(index, "index.json") if index is not None else []
+            check.add(limited(_tags(targets), "index.json"))
+        elif raw is None:
+            targets = []  # told of above: there is no index to look the name up in
+        else:
+            targets = _chosen(index, raw, self._blobs, where, tag, digest, self._platform)
+        for target in targets:
+            check.entry(target)
+        return self._finish(_spare(kinds, self._blobs, check.reached) if whole else ())
+
+    def _finish(self, spare: Iterable[BlobJob] = ()) -> Report:
+        """Check the blobs, those that the documents name and those to `spare`."""
+        check, blobs, spare = self._documents, self._blobs, list(spare)
+        every = [*check.jobs.values(), *(job for job in spare if job.digest.supported)]
+        if self._progress is not None:
+            blobs = WatchedBlobs(blobs, self._progress, sum(job.size for job in every))
+        for job, facts in _run(blobs, every, fast=self._fast, jobs=self._jobs):
+            check.checked.bytes += facts.size
+            job.findings += _judged(job, facts)
+        check.checked.layers = sum(job.listed for job in check.jobs.values())
+        unreferenced = limited((finding for job in spare for finding in job.findings), "blobs")
+        return Report(subject=show(self._subject), findings=(*check.findings(), *unreferenced), checked=check.checked)
 
 
 # The layout's own files
@@ -251,28 +261,6 @@ def _spare(kinds: Mapping[str, FileKind], blobs: BlobReader, reached: set[Digest
         with suppress(OSError, OciError):  # told of when it is read
             job.size = blobs.size(digest) or 0
         yield job
-
-
-def _finish(
-    check: DocumentCheck,
-    blobs: BlobReader,
-    *,
-    subject: str,
-    fast: bool,
-    jobs: int,
-    progress: Progress | None,
-    spare: Iterable[BlobJob] = (),
-) -> Report:
-    spare = list(spare)
-    every = [*check.jobs.values(), *(job for job in spare if job.digest.supported)]
-    if progress is not None:
-        blobs = WatchedBlobs(blobs, progress, sum(job.size for job in every))
-    for job, facts in _run(blobs, every, fast=fast, jobs=jobs):
-        check.checked.bytes += facts.size
-        job.findings += _judged(job, facts)
-    check.checked.layers = sum(job.listed for job in check.jobs.values())
-    unreferenced = limited((finding for job in spare for finding in job.findings), "blobs")
-    return Report(subject=show(subject), findings=(*check.findings(), *unreferenced), checked=check.checked)
 
 
 def _run(blobs: BlobReader, jobs_: list[BlobJob], *, fast: bool, jobs: int) -> Iterator[tuple[BlobJob, BlobFacts]]:

@@ -121,7 +121,7 @@ def test_an_index_of_indexes_goes_children_first_and_the_tag_last(
     top = maker.document(index([inner, amd]), OCI_INDEX)
     maker.tag("v1", top)
     source = maker.finish()
-    run(source, name(registry, repository), all_platforms=True)
+    run(source, name(registry, repository))
     puts = [one.path.rpartition("/")[2] for one in registry.asked("PUT", f"/{repository}/manifests/")]
     assert puts == [amd["digest"], arm["digest"], inner["digest"], "v1"]
     last_blob = max(n for n, one in enumerate(registry.requests()) if f"/{repository}/blobs/uploads/" in one.path)
@@ -130,7 +130,7 @@ def test_an_index_of_indexes_goes_children_first_and_the_tag_last(
     )
     assert last_blob < first_manifest
     assert uploads(registry, repository) == 5  # the shared layer once
-    run(name(registry, repository), f"oci:{tmp_path}/back:v1", all_platforms=True)
+    run(name(registry, repository), f"oci:{tmp_path}/back:v1")
     assert everything(tmp_path / "back") == everything(source)
 
 
@@ -140,9 +140,9 @@ def test_a_second_push_asks_and_sends_nothing_but_the_tag(
     both = [image(maker, word) for word in "ab"]
     maker.tag("v1", maker.document(index(both), OCI_INDEX))
     source = maker.finish()
-    run(source, name(registry, repository), all_platforms=True)
+    run(source, name(registry, repository))
     before = registry.mark()
-    run(source, name(registry, repository), all_platforms=True)
+    run(source, name(registry, repository))
     asked = [one for one in registry.requests()[before:] if one.path != "/v2/"]
     assert {one.method for one in asked} == {"HEAD", "PUT"}
     assert [one.path.rpartition("/")[2] for one in asked if one.method == "PUT"] == ["v1"]
@@ -204,7 +204,7 @@ def test_a_manifest_with_a_subject_is_listed_under_the_referrers_tag(
     maker.tag("v1", maker.document(index([subject, signature]), OCI_INDEX))
     source = maker.finish()
     for _ in range(2):
-        run(source, name(registry, repository), all_platforms=True)
+        run(source, name(registry, repository))
     with open_source(name(registry, repository), others=opener(settings()).source) as opened:
         about = Descriptor(media_type=OCI_MANIFEST, digest=Digest.parse(subject["digest"]), size=subject["size"])
         (found,) = opened.referrers(about)
@@ -328,7 +328,7 @@ def test_a_refused_child_leaves_the_tag_where_it_was(server: ScriptedServer, mak
     server.on("PUT", rf"/v2/app/manifests/{both[1]['digest']}", refused(400, "MANIFEST_INVALID"))
     shelf.serve(server)
     with pytest.raises(RegistryRefused):
-        run(maker.finish(), f"docker://{server.host}/app:v1", all_platforms=True)
+        run(maker.finish(), f"docker://{server.host}/app:v1")
     assert "v1" not in shelf.manifests
 
 

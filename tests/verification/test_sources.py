@@ -141,7 +141,6 @@ def test_one_platform_of_an_index_or_all_of_them(maker: LayoutMaker) -> None:
     amd64, arm64 = Platform("linux", "amd64"), Platform("linux", "arm64")
     assert codes(verify(path, tag="multi", platform=amd64)) == []
     assert codes(verify(path, tag="multi", platform=arm64)) == ["missing-blob"]
-    assert codes(verify(path, tag="multi", platform=amd64, all_platforms=True)) == ["missing-blob"]
     assert codes(verify(path, tag="multi")) == ["missing-blob"]
     with pytest.raises(NoMatchingPlatform, match="linux/amd64, linux/arm64"):
         verify(path, tag="multi", platform=Platform("linux", "s390x"))
