@@ -1,16 +1,34 @@
-"""Makes `tests.support` importable, whatever directory pytest is started from; properties have no deadline."""
+"""Makes `tests.support` importable, whatever directory pytest is started from; what all rooms share."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
+from tests.support.scripted import ScriptedServer  # noqa: E402 - found by the path that was just set
+
 # A deadline for each example measures how busy the machine is, not our code.
 settings.register_profile("ocikit", deadline=None)
 settings.load_profile("ocikit")
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    """A server that answers what a test tells it to."""
+    with ScriptedServer() as made:
+        yield made
+
+
+@pytest.fixture
+def other() -> Iterator[ScriptedServer]:
+    """One more of them, elsewhere: a storage, a token service, an attacker."""
+    with ScriptedServer() as made:
+        yield made

@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -43,18 +42,6 @@ from tests.support.library import Naps, pull, registry_ref, settings
 from tests.support.scripted import Answer, Request, ScriptedServer
 from tests.support.shelf import JSON, Shelf, refused
 from tests.support.tls import Authority
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as made:
-        yield made
-
-
-@pytest.fixture
-def other() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,12 +26,6 @@ from tests.support.shelf import JSON, Shelf, refused
 
 SIGNATURE = "very-secret-signature"
 Bend = Callable[[ScriptedServer, Shelf], None]
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

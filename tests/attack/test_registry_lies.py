@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,12 +19,6 @@ from tests.support.places import clean_environment
 from tests.support.pulling import repository_of
 from tests.support.scripted import ScriptedServer
 from tests.support.shelf import Shelf
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as made:
-        yield made
 
 
 @pytest.mark.parametrize("kind", ["application/x-what", "image/png", "application/vnd.oci.image.config.v1+json"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,13 +25,6 @@ from tests.support.images import OCI_EMPTY, OCI_INDEX, OCI_MANIFEST, Json, Layou
 from tests.support.library import pull, settings
 from tests.support.scripted import Answer, ScriptedServer
 from tests.support.shelf import JSON, Shelf, refused
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as made:
-        yield made
-
 
 # Secrets
 

@@ -19,12 +19,6 @@ from tests.support.scripted import Answer, ScriptedServer
 
 
 @pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as made:
-        yield made
-
-
-@pytest.fixture
 def http() -> Iterator[Http]:
     with Http(Settings(connect_timeout=5.0, stall_timeout=2.0)) as made:
         yield made

@@ -22,12 +22,6 @@ QUICK = Settings(connect_timeout=5, stall_timeout=0.4)
 
 
 @pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as scripted:
-        yield scripted
-
-
-@pytest.fixture
 def http() -> Iterator[Http]:
     with Http(QUICK) as door:
         yield door

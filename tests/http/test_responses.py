@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from oci.errors import AuthenticationFailed, RegistryError, RegistryRefused
@@ -11,12 +9,6 @@ from oci.http.exchange import Http
 from oci.http.responses import MAX_ERROR, MAX_ERRORS, Fault, error_of, parse_errors
 from oci.registry.settings import Settings
 from tests.support.scripted import Answer, ScriptedServer
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as scripted:
-        yield scripted
 
 
 def error(server: ScriptedServer, answer: Answer, *, foreign: str | None = None, known: bool = False) -> RegistryError:

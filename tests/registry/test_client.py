@@ -38,12 +38,6 @@ def _awake() -> None:
 
 
 @pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as scripted:
-        yield scripted
-
-
-@pytest.fixture
 def client(server: ScriptedServer) -> Iterator[Client]:
     with Client(server.host, QUICK) as made:
         yield made

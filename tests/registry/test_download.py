@@ -31,12 +31,6 @@ PATH = "/v2/app/blobs/.*"
 
 
 @pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as running:
-        yield running
-
-
-@pytest.fixture
 def app(server: ScriptedServer) -> Iterator[Repository]:
     with repository_of(server.host) as repository:
         yield repository

@@ -23,12 +23,6 @@ LIST = "/v2/app/tags/list"
 
 
 @pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as running:
-        yield running
-
-
-@pytest.fixture
 def app(server: ScriptedServer) -> Iterator[Repository]:
     with repository_of(server.host) as repository:
         yield repository

@@ -7,7 +7,6 @@ import json
 import os
 import stat
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +25,6 @@ from tests.support.scripted import Answer, Request, ScriptedServer
 
 NONE = Helpers()
 ENTRY = {"auth": BASIC.removeprefix("Basic ")}
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as made:
-        yield made
 
 
 @pytest.fixture

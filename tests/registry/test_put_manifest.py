@@ -36,12 +36,6 @@ SIGNATURE = "application/vnd.example.signature"
 
 
 @pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as made:
-        yield made
-
-
-@pytest.fixture
 def repository(server: ScriptedServer) -> Iterator[Repository]:
     with Client(server.host, Settings(sleep=lambda _: None, plain_http=True)) as client:
         yield Repository(client, "app")

@@ -25,12 +25,6 @@ SBOM, SIGNATURE = "application/vnd.example.sbom", "application/vnd.example.signa
 
 
 @pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as running:
-        yield running
-
-
-@pytest.fixture
 def app(server: ScriptedServer) -> Iterator[Repository]:
     with repository_of(server.host) as repository:
         yield repository

@@ -36,12 +36,6 @@ DIGEST = Digest.of(MANIFEST)
 
 
 @pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as running:
-        yield running
-
-
-@pytest.fixture
 def app(server: ScriptedServer) -> Iterator[Repository]:
     with repository_of(server.host) as repository:
         yield repository

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -26,18 +25,6 @@ from tests.support.library import Naps, pull, registry_ref, settings
 from tests.support.scripted import Answer, Request, ScriptedServer
 from tests.support.shelf import JSON, Shelf, refused
 from tests.support.vendors import BASIC, LOGIN, bearer, guarded, name
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as made:
-        yield made
-
-
-@pytest.fixture
-def other() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

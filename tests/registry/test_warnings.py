@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -48,12 +47,6 @@ def test_no_more_is_read_than_a_registry_may_send() -> None:
     assert list(parse_warnings([f'299 - "{"x" * MAX_WARNING}"', OLD])) == []
     many = list(parse_warnings([OLD] * 10_000))
     assert 0 < len(many) <= MAX_WARNING // len(OLD)
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as made:
-        yield made
 
 
 def ask(server: ScriptedServer, *paths: str, heard: Heard | None = None) -> list[str]:

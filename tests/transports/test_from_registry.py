@@ -64,12 +64,6 @@ AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
 FILES = {"etc/": None, "etc/hostname": b"box\n", "data": os.urandom(100_000)}
 
 
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as running:
-        yield running
-
-
 @contextmanager
 def source_of(server: ScriptedServer, tag: str | None = "v1", **changes: object) -> Iterator[RegistrySource]:
     digest = changes.pop("digest", None)

@@ -303,12 +303,6 @@ def test_a_push_that_was_killed_is_finished_by_sending_what_is_missing(
 # What a real registry doesn't do
 
 
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as made:
-        yield made
-
-
 def test_a_refused_blob_leaves_the_tag_where_it_was(server: ScriptedServer, maker: LayoutMaker) -> None:
     shelf = Shelf()
     maker.tag("v1", image(maker))
