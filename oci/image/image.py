@@ -52,7 +52,8 @@ class Image(Record):
         if not media_types.is_config(manifest.config.media_type):
             kind = manifest.artifact_type or manifest.config.media_type
             raise InvalidDocument(
-                f"is an artifact of type {kind!r}, not a container image", document=str(descriptor.digest)
+                f"is an artifact of type {kind!r}, not a container image; `ocikit artifact inspect` shows it",
+                document=str(descriptor.digest),
             )
         return cls(
             descriptor=descriptor,

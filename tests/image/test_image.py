@@ -124,7 +124,10 @@ def test_an_artifact_is_no_image(store: Store) -> None:
     described = store.put(b"{}", images.OCI_EMPTY)
     manifest = images.manifest(described, [], artifactType="application/x.sbom")
     found = Descriptor.from_json(store.put(images.encode(manifest), images.OCI_MANIFEST))
-    with pytest.raises(InvalidDocument, match=r"artifact of type 'application/x.sbom'"):
+    with pytest.raises(
+        InvalidDocument,
+        match=r"artifact of type 'application/x.sbom', not a container image; `ocikit artifact inspect` shows it",
+    ):
         Image.load(store.blobs, found)
 
 
