@@ -7,6 +7,7 @@ out by sendfile, and each request becomes a line of the log.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -26,6 +27,7 @@ __all__ = ["Gateway", "Head"]
 
 MAX_DRAIN = 1 << 20  # bytes of a body that nobody wanted, read so that the connection can be used on
 PIECE = 4 << 20  # bytes of a file sent between two looks at its pace
+SLICE = 1 << 18  # the same, of what is in memory
 LINGER = 2.0  # seconds in which the rest of an unwanted body is thrown away
 
 
@@ -125,6 +127,11 @@ class Gateway(cheroot.Gateway):
         size = 0
         try:
             size = self._send(answer, close=close)
+        except OSError as error:  # nearly always the client, who went or stopped reading
+            request.close_connection = True
+            if error.errno == errno.EIO:
+                web.log(f"error: {show(method)} {show(path)}: {error}")
+            return
         finally:
             if isinstance(answer.body, FilePart):
                 answer.body.close()
@@ -166,9 +173,15 @@ class Gateway(cheroot.Gateway):
         if isinstance(answer.body, FilePart):
             self._send_file(answer.body)
             return answer.body.length
-        if answer.body:
-            request.write(answer.body)
+        self._send_bytes(answer.body)
         return len(answer.body)
+
+    def _send_bytes(self, body: bytes) -> None:
+        sock, pace = self.req.conn.socket, Pace(self.req.server.clock)
+        for start in range(0, len(body), SLICE):
+            part = body[start : start + SLICE]
+            sock.sendall(part)  # all of it within the socket's timeout
+            pace.moved(len(part))
 
     def _send_file(self, part: FilePart) -> None:
         sock = self.req.conn.socket
@@ -188,11 +201,11 @@ class Gateway(cheroot.Gateway):
                 except BlockingIOError:
                     raise TimeoutError("timed out") from None
             else:
-                data = os.pread(part.descriptor, min(end - position, 1 << 18), position)
+                data = os.pread(part.descriptor, min(end - position, SLICE), position)
                 sock.sendall(data)
                 sent = len(data)
             if sent == 0:  # the file is shorter than it was: nothing that can be sent would be right
-                raise ConnectionAbortedError("a blob became shorter while it was sent")
+                raise OSError(errno.EIO, "the blob became shorter while it was sent")
             position += sent
             pace.moved(sent)
 

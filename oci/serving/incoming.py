@@ -47,8 +47,8 @@ class Wire(Protocol):
         """Give what is there, at most `size` bytes; waits for the first one."""
         ...
 
-    def line(self, limit: int) -> bytes:
-        """Give a line with its end, or as much of it as `limit` bytes hold."""
+    def line(self, limit: int, moved: Callable[[int], object]) -> bytes:
+        """Give a line with its end, or as much of it as `limit` bytes hold; `moved` is told of each part of it."""
         ...
 
 
@@ -129,43 +129,50 @@ class Incoming:
         """See Body."""
         if self.ended:
             return b""
-        if self._ask is not None:
-            ask, self._ask = self._ask, None
-            ask()
+        data = b""
         try:
+            if self._ask is not None:
+                ask, self._ask = self._ask, None
+                ask()
             if self._between and not self._next_chunk():
                 self.ended = True
                 return b""
             data = self._wire.some(min(size, self.left))
             self._pace.moved(len(data))
+            if data:
+                self._took(len(data))
         except TimeoutError:
             raise Refusal(408, "BLOB_UPLOAD_INVALID", "the body came too slowly", close=True) from None
-        except ConnectionError:
+        except OSError:  # the connection's, TLS included: nothing else is touched here
             data = b""
         if not data:
             raise Refusal(400, "SIZE_INVALID", "the connection was cut off before the body's end", close=True)
-        self.left -= len(data)
-        if self.left == 0:
-            if self._length is not None:
-                self.ended = True
-            elif self._wire.line(3) != b"\r\n":
-                raise self._bad_chunk()
-            else:
-                self._between = True
         return data
+
+    def _took(self, size: int) -> None:
+        self.left -= size
+        if self.left > 0:
+            return
+        if self._length is not None:
+            self.ended = True
+        elif self._line(3) != b"\r\n":
+            raise self._bad_chunk()
+        else:
+            self._between = True
+
+    def _line(self, limit: int) -> bytes:
+        return self._wire.line(limit, self._pace.moved)
 
     def _next_chunk(self) -> bool:
         """Read a chunk's size; False at the end of the body."""
-        line = self._wire.line(MAX_CHUNK_LINE)
-        self._pace.moved(len(line))
-        match = re.fullmatch(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n", line)
+        match = re.fullmatch(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n", self._line(MAX_CHUNK_LINE))
         if match is None:
             raise self._bad_chunk()
         self.left, self._between = int(match[1], 16), False
         if self.left > 0:
             return True
         taken = 0
-        while (line := self._wire.line(MAX_TRAILERS)) != b"\r\n":
+        while (line := self._line(MAX_TRAILERS)) != b"\r\n":
             taken += len(line)
             if taken > MAX_TRAILERS or not line.endswith(b"\r\n"):
                 raise self._bad_chunk()

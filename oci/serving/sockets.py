@@ -98,8 +98,16 @@ class _Wire(StreamReader):
         data: bytes = source.read(min(size, buffered)) if buffered else source.raw.read(size)
         return data
 
-    def line(self, limit: int) -> bytes:
-        line: bytes = self.readline(limit)
+    def line(self, limit: int, moved: Callable[[int], object]) -> bytes:
+        line = b""
+        while len(line) < limit and not line.endswith(b"\n"):
+            there = self.peek(1)  # all that the buffer has; waits, for one read, where it has nothing
+            if not there:
+                break
+            end = there.find(b"\n", 0, limit - len(line)) + 1
+            part: bytes = self.read(end or min(len(there), limit - len(line)))  # type: ignore[no-untyped-call]
+            moved(len(part))
+            line += part
         return line
 
     def has_data(self) -> bool:

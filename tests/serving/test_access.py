@@ -7,6 +7,7 @@ import os
 import socket
 import ssl
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -223,6 +224,33 @@ def test_a_client_that_does_not_shake_hands_keeps_nobody_waiting(tmp_path: Path)
         finally:
             for connection in (*silent, plain):
                 connection.close()
+
+
+def test_what_breaks_tls_in_the_middle_is_no_error_of_ours(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "ca")
+    pair = authority.server()
+    trusting = ssl.create_default_context(cafile=str(authority.file))
+    lines: list[str] = []
+    with Server(tmp_path / "layout", tls=(str(pair.cert), str(pair.key)), log=lines.append) as server:
+        with Caller(server.host, tls=trusting) as caller:
+            target = caller("POST", "/v2/app/blobs/uploads/").location
+        host, port = server.host.split(":")
+        plain = socket.create_connection((host, int(port)), timeout=10)
+        plain.sendall(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"HTTP" not in plain.recv(65536)
+        plain.close()
+        with (
+            socket.create_connection((host, int(port)), timeout=10) as below,
+            trusting.wrap_socket(below.dup(), server_hostname="127.0.0.1") as connection,
+        ):
+            connection.sendall(f"PATCH {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc".encode())
+            below.sendall(b"this is no record of TLS")
+            with suppress(OSError):
+                while connection.recv(65536):
+                    pass
+        with Caller(server.host, tls=trusting) as caller:
+            assert caller("GET", target).status == 204
+    assert not any(line.startswith("error") for line in lines)
 
 
 def test_a_certificate_that_cannot_be_used_is_told_at_the_start(tmp_path: Path) -> None:

@@ -245,6 +245,61 @@ def test_a_head_that_comes_too_slowly_is_cut_off(server: Server, monkeypatch: py
         assert ended
 
 
+@pytest.mark.parametrize("sent", [b"3\r\nabc", b"3\r\nabc\r", b"3\r\nabc\r\n", b"3\r\nabc\r\n5"])
+def test_a_chunked_body_that_stops_anywhere_is_408_and_no_error_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr("oci.serving.gateway.STALL", 0.2)
+    monkeypatch.setattr("oci.serving.gateway.LINGER", 0.1)
+    lines: list[str] = []
+    with Server(tmp_path / "layout", log=lines.append) as server, Caller(server.host) as caller:
+        target = caller("POST", "/v2/app/blobs/uploads/").location
+        head = f"PATCH {target} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+        with raw(server, head + sent) as connection:
+            assert connection.recv(65536).startswith(b"HTTP/1.1 408 ")
+    assert not any(line.startswith("error") for line in lines)
+
+
+@pytest.mark.parametrize("start", [b"", b"1;x=", b"0\r\nX: "])
+def test_the_lines_of_a_chunked_body_must_keep_the_pace_too(
+    server: Server, caller: Caller, monkeypatch: pytest.MonkeyPatch, start: bytes
+) -> None:
+    monkeypatch.setattr("oci.serving.incoming.GRACE", 0.2)
+    monkeypatch.setattr("oci.serving.gateway.LINGER", 0.1)
+    target = caller("POST", "/v2/app/blobs/uploads/").location
+    head = f"PATCH {target} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    with raw(server, head + start) as connection:
+        connection.settimeout(0.05)
+        found, turn = b"", 0
+        while not found and turn < 60:  # three seconds
+            turn += 1
+            connection.sendall(b"0")
+            with suppress(TimeoutError):
+                found = connection.recv(65536)
+    assert found.startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_client_that_reads_a_long_answer_too_slowly_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oci.serving.incoming.GRACE", 0.2)
+    monkeypatch.setattr("oci.serving.incoming.MIN_RATE", 10 << 20)
+    monkeypatch.setattr("oci.serving.exchange.json.dumps", lambda *_, **__: "x" * (12 << 20))
+    lines: list[str] = []
+    with Server(tmp_path / "layout", log=lines.append) as server:
+        host, port = server.host.split(":")
+        with socket.socket() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect((host, int(port)))
+            connection.sendall(b"GET /v2/_catalog HTTP/1.1\r\nHost: x\r\n\r\n")
+            got, started = 0, time.monotonic()
+            while not lines and time.monotonic() - started < 8:  # it is logged when it is over
+                got += len(connection.recv(65536))
+                time.sleep(0.02)
+        assert got < 4 << 20
+    assert [line.split()[1:3] for line in lines] == [["GET", "/v2/_catalog"]]
+
+
 def test_a_body_that_stops_coming_is_408(server: Server, caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("oci.serving.gateway.STALL", 0.2)
     monkeypatch.setattr("oci.serving.gateway.LINGER", 0.1)
