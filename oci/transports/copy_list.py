@@ -37,6 +37,7 @@ MAX_LIST = 16 << 20  # bytes of such a file: some 100,000 lines
 
 _KEYS = ("source", "destination", "tags", "exclude", "platforms", "referrers")
 _TAG = "{tag}"
+_ANY = "any"  # stands for a tag, to see what else a destination says
 
 
 class Pair(Record):
@@ -61,14 +62,21 @@ class Sync(Record):
     def target(self, tag: str) -> Reference:
         """Give the reference that a tag is copied to. ConfigurationError.
 
-        The tag is a stranger's word: a layout's may be anything, and where it becomes a part of a path it stays one.
+        The tag is a stranger's word: a layout's may be anything, and where it becomes a part of a path it stays one. It
+        never says which registry gets the image, and our credentials.
         """
         if _TAG in self.destination and not {"", ".", ".."}.isdisjoint(tag.split("/")):
             raise ConfigurationError(
                 self.where, f"the tag {show(tag)!r} of {self.source} can't be put into a destination"
             )
         text = self.destination.replace(_TAG, tag) if _TAG in self.destination else f"{self.destination}:{tag}"
-        return _parse(text, self.where, "destination")
+        reference = _parse(text, self.where, "destination")
+        if _TAG in self.destination and isinstance(reference, RegistryRef):
+            meant = _parse(self.destination.replace(_TAG, _ANY), self.where, "destination")
+            if not isinstance(meant, RegistryRef) or meant.registry != reference.registry:
+                reason = f"the tag {show(tag)!r} of {self.source} would choose the registry; name it before {_TAG}"
+                raise ConfigurationError(self.where, reason)
+        return reference
 
 
 def read_list(raw: bytes, name: str, *, toml: bool) -> tuple[Pair | Sync, ...]:

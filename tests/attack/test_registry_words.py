@@ -14,7 +14,7 @@ from oci.layout.layout import Layout
 from oci.registry.registries_conf import RegistriesConf
 from oci.spec.digest import Digest
 from oci.transports.copy import copy
-from oci.transports.copy_list import read_list
+from oci.transports.copy_list import Sync, read_list
 from oci.transports.copy_many import copy_many
 from oci.transports.names import open_destination, open_source
 from oci.transports.places import OpenPlaces
@@ -123,6 +123,41 @@ def test_a_tag_of_a_layout_does_not_lead_out_of_where_its_copy_goes(tmp_path: Pa
     assert outcome.status == "failed"
     assert isinstance(outcome.error, ConfigurationError)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("destination", "tag"),
+    [
+        ("docker://{tag}", "evil.example/app:v1"),
+        ("docker://{tag}/app:v1", "evil.example"),
+        ("docker://{tag}.evil.example/app:v1", "v1"),
+        ("docker://mirror{tag}.example/app:v1", "v1"),
+    ],
+)
+def test_a_tag_does_not_choose_the_registry(tmp_path: Path, destination: str, tag: str) -> None:
+    """Who names tags would have an image, or a login, go where he likes."""
+    maker = LayoutMaker(tmp_path / "from")
+    maker.tag(tag, maker.image([]))
+    maker.finish()
+    text = f'[[sync]]\nsource = "oci:{tmp_path}/from"\ndestination = "{destination}"\n'
+    with pytest.raises(ConfigurationError, match="registry"):
+        _copied(text)
+    for good in (
+        "docker://mirror.example/app-{tag}:v1",
+        "docker://mirror.example/{tag}",
+        "docker://mirror.example/a:{tag}",
+    ):
+        text = f'[[sync]]\nsource = "docker://h.example/app"\ndestination = "{good}"\n'
+        (sync,) = read_list(text.encode(), "x.toml", toml=True)
+        assert isinstance(sync, Sync)
+        assert "mirror.example" in str(sync.target("v1"))
+
+
+def _copied(text: str) -> None:
+    """Copy what a list says, raising what went wrong."""
+    for outcome in copy_many(read_list(text.encode(), "x.toml", toml=True), OpenPlaces()):
+        if outcome.error is not None:
+            raise outcome.error
 
 
 @pytest.mark.parametrize("number", ["9" * 5000, "-" + "9" * 5000, "1e" + "9" * 5000, "0x" + "f" * 5000, "1_0" * 3000])
