@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -33,33 +32,13 @@ from tests.support.hostile import (
     in_time,
     name,
     one_clear_line,
-    victim_at,
     wants_basic,
     wants_token,
 )
-from tests.support.images import LayoutMaker, tar_layer
 from tests.support.library import Naps, pull, registry_ref, settings
 from tests.support.scripted import Answer, Request, ScriptedServer
 from tests.support.shelf import JSON, Shelf, refused
 from tests.support.tls import Authority
-
-
-@pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    maker = LayoutMaker(tmp_path_factory.mktemp("image") / "layout")
-    maker.tag("v1", maker.image([tar_layer({"etc/": None}), tar_layer({"data": os.urandom(300_000)})]))
-    return maker.finish()
-
-
-@pytest.fixture
-def shelf(image: Path) -> Shelf:
-    return Shelf.of(image)
-
-
-@pytest.fixture
-def victim(tmp_path: Path) -> Path:
-    return victim_at(tmp_path / "victim")
-
 
 # Led astray
 

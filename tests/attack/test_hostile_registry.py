@@ -10,7 +10,6 @@ import dataclasses
 import gzip
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -31,31 +30,12 @@ from tests.support.hostile import (
     in_time,
     name,
     one_clear_line,
-    victim_at,
     wants_token,
 )
-from tests.support.images import OCI_INDEX, OCI_MANIFEST, LayoutMaker, encode, index, tar_layer
+from tests.support.images import OCI_INDEX, OCI_MANIFEST, encode, index
 from tests.support.library import pull, registry_ref, settings
 from tests.support.scripted import Answer, Request, ScriptedServer
 from tests.support.shelf import JSON, Shelf, refused
-
-
-@pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    maker = LayoutMaker(tmp_path_factory.mktemp("image") / "layout")
-    maker.tag("v1", maker.image([tar_layer({"etc/": None}), tar_layer({"data": os.urandom(300_000)})]))
-    return maker.finish()
-
-
-@pytest.fixture
-def shelf(image: Path) -> Shelf:
-    return Shelf.of(image)
-
-
-@pytest.fixture
-def victim(tmp_path: Path) -> Path:
-    return victim_at(tmp_path / "victim")
-
 
 # What is served is not what was asked for
 

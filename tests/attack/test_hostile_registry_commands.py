@@ -7,7 +7,6 @@ import dataclasses
 import gzip
 import itertools
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -26,18 +25,6 @@ from tests.support.shelf import JSON, Shelf, refused
 
 SIGNATURE = "very-secret-signature"
 Bend = Callable[[ScriptedServer, Shelf], None]
-
-
-@pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    maker = LayoutMaker(tmp_path_factory.mktemp("image") / "layout")
-    maker.tag("v1", maker.image([tar_layer({"etc/": None}), tar_layer({"data": os.urandom(300_000)})]))
-    return maker.finish()
-
-
-@pytest.fixture
-def shelf(image: Path) -> Shelf:
-    return Shelf.of(image)
 
 
 @pytest.fixture

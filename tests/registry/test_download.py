@@ -30,12 +30,6 @@ BLOB = Descriptor(media_type="a/b", digest=Digest.of(DATA), size=len(DATA))
 PATH = "/v2/app/blobs/.*"
 
 
-@pytest.fixture
-def app(server: ScriptedServer) -> Iterator[Repository]:
-    with repository_of(server.host) as repository:
-        yield repository
-
-
 def read(app: Repository, blob: Descriptor = BLOB) -> bytes:
     with app.open_blob(blob) as chunks:
         return b"".join(verified(chunks, blob.digest, blob.size))

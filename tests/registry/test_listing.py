@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -20,12 +20,6 @@ from tests.support.registries import docker_registry
 from tests.support.scripted import Answer, Request, ScriptedServer
 
 LIST = "/v2/app/tags/list"
-
-
-@pytest.fixture
-def app(server: ScriptedServer) -> Iterator[Repository]:
-    with repository_of(server.host) as repository:
-        yield repository
 
 
 def page(*tags: object, link: str | None = None, key: str = "tags") -> Answer:

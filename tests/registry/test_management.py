@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from oci.errors import AuthenticationFailed, InvalidDocument, OciError, RefNotFound, RegistryRefused
@@ -11,18 +9,11 @@ from oci.registry.management import Deleted, delete, delete_tag, in_parallel, re
 from oci.registry.repository import Repository
 from oci.spec import media_types
 from oci.spec.digest import Digest
-from tests.support.pulling import repository_of
 from tests.support.scripted import ScriptedServer
 
 MANIFEST = b'{"schemaVersion":2,"config":{},"layers":[]}'
 OTHER = b'{"schemaVersion":2,"manifests":[]}'
 DIGEST = Digest.of(MANIFEST)
-
-
-@pytest.fixture
-def app(server: ScriptedServer) -> Iterator[Repository]:
-    with repository_of(server.host) as repository:
-        yield repository
 
 
 def nothing() -> None:

@@ -24,12 +24,6 @@ TAG = f"/v2/app/manifests/sha256-{SUBJECT.encoded}"
 SBOM, SIGNATURE = "application/vnd.example.sbom", "application/vnd.example.signature"
 
 
-@pytest.fixture
-def app(server: ScriptedServer) -> Iterator[Repository]:
-    with repository_of(server.host) as repository:
-        yield repository
-
-
 def entry(name: str, artifact_type: str | None = None) -> Json:
     made: Json = {"mediaType": OCI_MANIFEST, "digest": str(Digest.of(name.encode())), "size": 100}
     return made if artifact_type is None else made | {"artifactType": artifact_type}

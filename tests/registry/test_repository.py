@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,12 +32,6 @@ MANIFEST = b'{"schemaVersion":2,"config":{},"layers":[]}'
 INDEX = b'{"schemaVersion":2,"manifests":[]}'
 TYPED = b'{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json"}'
 DIGEST = Digest.of(MANIFEST)
-
-
-@pytest.fixture
-def app(server: ScriptedServer) -> Iterator[Repository]:
-    with repository_of(server.host) as repository:
-        yield repository
 
 
 def says(server: ScriptedServer, body: bytes = MANIFEST, status: int = 200, **headers: str) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -20,30 +19,10 @@ from oci.registry.connect import connect
 from oci.registry.listing import catalog
 from oci.spec.digest import Digest
 from tests.support.commands import digests_of
-from tests.support.images import LayoutMaker, tar_layer
 from tests.support.library import Naps, pull, registry_ref, settings
 from tests.support.scripted import Answer, Request, ScriptedServer
 from tests.support.shelf import JSON, Shelf, refused
 from tests.support.vendors import BASIC, LOGIN, bearer, guarded, name
-
-
-@pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    maker = LayoutMaker(tmp_path_factory.mktemp("image") / "layout")
-    layers = [tar_layer({"etc/": None, "etc/motd": b"hello\n"}), tar_layer({"data": os.urandom(200_000)})]
-    maker.tag("v1", maker.image(layers))
-    return maker.finish()
-
-
-@pytest.fixture
-def shelf(image: Path) -> Shelf:
-    return Shelf.of(image)
-
-
-@pytest.fixture
-def back(tmp_path: Path) -> Path:
-    return tmp_path / "back"
-
 
 # Docker Hub
 
