@@ -412,6 +412,13 @@ def test_a_mount_takes_one_request(registry: Registry) -> None:
     assert registry.shelf.mounts == [("team/base", str(Digest.of(BIG)))]
 
 
+def test_a_mount_of_something_else_is_not_believed(registry: Registry) -> None:
+    other = {"Docker-Content-Digest": str(Digest.of(b"other")), "Location": "/v2/app/blobs/other"}
+    registry.on("POST", r"/v2/app/blobs/uploads/\?mount=.*", status=201, headers=other)
+    with pytest.raises(ProtocolViolation, match="says that it has"):
+        mount(registry.repository, Digest.of(BIG), "base")
+
+
 def test_a_mount_that_is_no_mount_is_an_upload_begun(registry: Registry) -> None:
     registry.shelf.takes_mounts = False
     registry.shelf.serve(registry.server)

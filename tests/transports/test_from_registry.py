@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from oci.auth.credential import Credentials
+from oci.auth.credentials import Fixed
 from oci.errors import (
     BlobNotFound,
     ConnectionFailed,
@@ -315,6 +316,18 @@ def test_a_mirror_that_has_it_serves_it_all(server: ScriptedServer, shelf: Shelf
             assert source.repository.host == mirror.host
             assert source.reference == f"docker://{server.host}/app:v1"
     assert server.requests == []
+
+
+def test_credentials_for_the_registry_do_not_go_to_its_mirror(server: ScriptedServer, shelf: Shelf) -> None:
+    basic = Answer(401, {"WWW-Authenticate": "Basic"})
+    me = Fixed(server.host, Credentials(username="me", password="hush"))
+    with ScriptedServer() as mirror:
+        mirror.on("GET", "/.*", basic)
+        with mirrored_source(mirror, server, credentials=me) as source:
+            source.resolve()
+        assert mirror.requests
+        assert not [one for one in mirror.requests if "authorization" in one.headers]
+    assert source.repository.host == server.host
 
 
 def test_a_mirror_without_it_is_passed_over_silently(server: ScriptedServer, shelf: Shelf, tmp_path: Path) -> None:
