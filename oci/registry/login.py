@@ -18,7 +18,7 @@ from oci.auth.credential_files import HUB_KEY, AuthFile, Place, host_of_key, rea
 from oci.auth.credential_helpers import Helpers
 from oci.auth.credentials import FILES, Fixed, helper_keys
 from oci.auth.json_edit import edited
-from oci.errors import ConfigurationError, show
+from oci.errors import AuthenticationFailed, ConfigurationError, show
 from oci.registry.client import Client
 from oci.registry.connect import api_host
 from oci.registry.settings import Settings
@@ -37,11 +37,15 @@ def check(host: str, credentials: Credentials, settings: Settings) -> None:
     credentials all the same: some of them refuse wrong ones.
     """
     what = f"login to {show(host)}"
-    with _client(host, settings.replace(credentials=Fixed(host, credentials))) as client:
-        client.request("GET", "/v2/", what=what).discard()
-        if not client.known:
-            client.authorizer().offer()
+    try:
+        with _client(host, settings.replace(credentials=Fixed(host, credentials))) as client:
             client.request("GET", "/v2/", what=what).discard()
+            if not client.known:
+                client.authorizer().offer()
+                client.request("GET", "/v2/", what=what).discard()
+    except AuthenticationFailed as error:
+        reason = error.reason.removesuffix(f": `ocikit login {canonical(host)}`")  # which is what we are at
+        raise AuthenticationFailed(error.url, reason, status=error.status) from None
 
 
 def _client(host: str, settings: Settings) -> Client:

@@ -61,6 +61,7 @@ def test_right_and_wrong_credentials_for_basic(server: ScriptedServer) -> None:
     with pytest.raises(AuthenticationFailed, match="login to ") as caught:
         check(server.host, ALICE.replace(password="wrong-one"), quick())
     assert "wrong-one" not in str(caught.value)
+    assert str(caught.value).endswith("answers 401; the credentials are not right")  # and no advice to log in
 
 
 def test_credentials_are_checked_by_the_token_service(server: ScriptedServer) -> None:
