@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from oci.changeset.merge import Plan, merge
 from oci.errors import UnsafeEntry
 from oci.unpack.rootfs import unpack
 from tests.support.layers import TarImage, TarLayer, directory, fifo, file, hardlink, symlink
-from tests.support.stacking import Node, Op, Refused, Unclear, stack
+from tests.support.stacking import Node, Op, Refused, Unclear, images, members, plain, stack
 from tests.support.trees import snapshot
 
 
@@ -164,39 +163,6 @@ def test_a_tree_thousands_of_levels_deep_is_merged() -> None:
     assert sum(1 for _ in plan) == 3002
 
 
-NAMES = st.sampled_from([b"a", b"b", b"c"])
-PATHS = st.lists(NAMES, min_size=1, max_size=3).map(b"/".join)
-TARGETS = st.sampled_from([b"a", b"b/c", b"/c/a", b"..", b"../../a", b"/", b".", b"c/../b"])
-OPS = st.one_of(
-    st.builds(Op, st.just("file"), PATHS, st.binary(min_size=1, max_size=3)),
-    st.builds(Op, st.just("dir"), PATHS, st.just(b""), st.sampled_from([0o755, 0o700])),
-    st.builds(Op, st.just("symlink"), PATHS, TARGETS),
-    st.builds(Op, st.just("hardlink"), PATHS, PATHS),
-    st.builds(Op, st.just("whiteout"), PATHS),
-    st.builds(Op, st.just("opaque"), st.one_of(PATHS, st.just(b""))),
-)
-IMAGES = st.lists(st.lists(OPS, max_size=6), min_size=1, max_size=4)
-
-
-def members(layer: list[Op]) -> bytes:
-    out = b""
-    for op in layer:
-        parent, slash, name = op.path.rpartition(b"/")
-        if op.kind == "file":
-            out += file(op.path, op.content)
-        elif op.kind == "dir":
-            out += directory(op.path + b"/", op.mode)
-        elif op.kind == "symlink":
-            out += symlink(op.path, op.content)
-        elif op.kind == "hardlink":
-            out += hardlink(op.path, op.content)
-        elif op.kind == "whiteout":
-            out += file(parent + slash + b".wh." + name)
-        else:
-            out += file((op.path + b"/" if op.path else b"") + b".wh..wh..opq")
-    return out
-
-
 def as_nodes(layers: list[TarLayer]) -> dict[bytes, Node]:
     found = {}
     for one in merge(layers):
@@ -209,15 +175,8 @@ def as_nodes(layers: list[TarLayer]) -> dict[bytes, Node]:
     return found
 
 
-def plain(tree: dict[bytes, Node]) -> dict[bytes, tuple[str, bytes, int | None]]:
-    return {
-        path: (node.kind, node.content, (node.mode or 0o755) if node.kind == "dir" and path else None)
-        for path, node in tree.items()
-    }
-
-
 @settings(max_examples=500)
-@given(IMAGES)
+@given(images())
 def test_the_plan_is_what_the_stacked_layers_show(layers: list[list[Op]]) -> None:
     try:
         expected = stack(layers)
@@ -231,7 +190,7 @@ def test_the_plan_is_what_the_stacked_layers_show(layers: list[list[Op]]) -> Non
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(IMAGES)
+@given(images())
 def test_the_plan_is_what_is_unpacked(tmp_path: Path, layers: list[list[Op]]) -> None:
     try:
         stack(layers)

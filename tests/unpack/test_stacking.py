@@ -16,54 +16,8 @@ from hypothesis import strategies as st
 
 from oci.errors import UnsafeEntry
 from oci.unpack.rootfs import unpack
-from tests.support.layers import TarImage, directory, file, hardlink, symlink
-from tests.support.stacking import Node, Op, Refused, Unclear, stack
-
-NAMES = [b"a", b"b", b"c"]
-
-
-def paths() -> st.SearchStrategy[bytes]:
-    return st.lists(st.sampled_from(NAMES), min_size=1, max_size=3).map(b"/".join)
-
-
-def targets() -> st.SearchStrategy[bytes]:
-    return st.sampled_from(
-        [b"a", b"b", b"c", b"a/b", b"b/c", b"/c/a", b"..", b"../b", b"../../a", b"/", b".", b"c/../b"]
-    )
-
-
-def ops() -> st.SearchStrategy[Op]:
-    return st.one_of(
-        st.builds(Op, st.just("file"), paths(), st.binary(min_size=1, max_size=3)),
-        st.builds(Op, st.just("dir"), paths(), st.just(b""), st.sampled_from([0o755, 0o700, 0o711])),
-        st.builds(Op, st.just("symlink"), paths(), targets()),
-        st.builds(Op, st.just("hardlink"), paths(), paths()),
-        st.builds(Op, st.just("whiteout"), paths()),
-        st.builds(Op, st.just("opaque"), st.one_of(paths(), st.just(b""))),
-    )
-
-
-def images(max_layers: int = 4) -> st.SearchStrategy[list[list[Op]]]:
-    return st.lists(st.lists(ops(), max_size=6), min_size=1, max_size=max_layers)
-
-
-def members(layer: list[Op]) -> bytes:
-    out = b""
-    for op in layer:
-        parent, slash, name = op.path.rpartition(b"/")
-        if op.kind == "file":
-            out += file(op.path, op.content)
-        elif op.kind == "dir":
-            out += directory(op.path + b"/", op.mode)
-        elif op.kind == "symlink":
-            out += symlink(op.path, op.content)
-        elif op.kind == "hardlink":
-            out += hardlink(op.path, op.content)
-        elif op.kind == "whiteout":
-            out += file(parent + slash + b".wh." + name)
-        else:
-            out += file((op.path + b"/" if op.path else b"") + b".wh..wh..opq")
-    return out
+from tests.support.layers import TarImage
+from tests.support.stacking import Node, Op, Refused, Unclear, images, members, paths, plain, stack, targets
 
 
 def look(root: Path) -> dict[bytes, Node]:
@@ -81,13 +35,6 @@ def look(root: Path) -> dict[bytes, Node]:
                 with open(full, "rb") as content:
                     found[path] = Node("file", content.read())
     return found
-
-
-def plain(tree: dict[bytes, Node]) -> dict[bytes, tuple[str, bytes, int | None]]:
-    return {
-        path: (node.kind, node.content, (node.mode or 0o755) if node.kind == "dir" and path else None)
-        for path, node in tree.items()
-    }
 
 
 @pytest.fixture(scope="module")
