@@ -10,7 +10,7 @@ import re
 
 from oci.spec.record import Record
 
-__all__ = ["CATALOG", "Scope", "merge", "parse_scopes"]
+__all__ = ["CATALOG", "Scope", "merge", "parse_scopes", "to_push"]
 
 MAX_SCOPES = 32  # of one challenge: a mount has two
 
@@ -35,6 +35,11 @@ class Scope(Record, kw_only=False):
 
 
 CATALOG = Scope("catalog", ("*",), "registry")  # the list of all repositories
+
+
+def to_push(repository: str) -> Scope:
+    """What a push needs of a token; distribution's token servers want `pull` beside `push`."""
+    return Scope(repository, ("pull", "push"))
 
 
 def merge(*several: tuple[Scope, ...]) -> tuple[Scope, ...]:

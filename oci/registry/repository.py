@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from oci.auth.scope import Scope
+from oci.auth.scope import Scope, to_push
 from oci.errors import (
     BlobNotFound,
     InvalidReference,
@@ -25,7 +25,6 @@ from oci.registry import listing, referrers
 from oci.registry.client import Client
 from oci.registry.download import Download
 from oci.registry.manifests import ACCEPT, Fetched, fetched, refuse_encoding, stated_digest, stated_type
-from oci.registry.sessions import push_scopes
 from oci.spec.annotations import is_tag
 from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
@@ -46,7 +45,7 @@ class Repository:
 
     def expect_push(self) -> None:
         """Ask for the right to push with every question from now on: so one token is enough for what follows them."""
-        self.scopes = push_scopes(self)
+        self.scopes = (to_push(self.name),)
 
     @property
     def host(self) -> str:

@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from oci.auth.scope import Scope
+from oci.auth.scope import Scope, to_push
 from oci.errors import OciError, ProtocolViolation, RegistryError, RegistryRefused
 from oci.http.urls import parse_url, resolve
 from oci.registry.manifests import stated_digest
@@ -56,8 +56,8 @@ class Upload(Record, kw_only=False):
 
 
 def push_scopes(repository: Repository) -> tuple[Scope, ...]:
-    """What a push needs of a token; distribution's token servers want `pull` beside `push`."""
-    return (Scope(repository.name, ("pull", "push")),)
+    """What a request of a push asks a token for."""
+    return (to_push(repository.name),)
 
 
 def uploads_path(repository: Repository) -> str:
