@@ -46,6 +46,7 @@ __all__ = ["Headers", "Http", "NotReached", "NotTrusted", "Response"]
 MAX_SERVERS = 64  # whose connections are kept; a registry can send us to another server for each blob
 POOL = 16  # connections kept for each server: twice the layers that are moved at a time
 PIECE = 1 << 18  # bytes sent between two looks for an early answer
+JOINED = 1 << 15  # bytes of a body that are copied behind the head; larger ones take several packets anyway
 TICK = 1.0  # seconds that sending waits before it looks again
 HURRY = 5.0  # seconds for TLS where plain HTTP will be tried after it
 
@@ -87,6 +88,7 @@ class _Connection(HTTPConnection):
         self._door, self._spoiled, self._used, self._ahead = door, False, False, b""
         self._twin: socket.socket | None = None
         self._waited, self._moved = 0.0, 0
+        self._behind_head = b""
         self.answer: Answer | None = None
         self.response_class = self._answer_from  # type: ignore[assignment]
 
@@ -167,8 +169,17 @@ class _Connection(HTTPConnection):
             self._twin.close()
             self._twin = None
 
+    def request(self, method: str, url: str, body: Any = None, headers: Any = None, **named: Any) -> None:
+        """Send a request. A small body goes with the head: one call, one packet, and the server wakes up once."""
+        self._behind_head = b""
+        if isinstance(body, bytes) and len(body) <= JOINED and "Content-Length" in (headers or ()):
+            self._behind_head, body = body, None
+        super().request(method, url, body, headers, **named)
+
     def send(self, data: Any) -> None:
         """Send, for as long as there is progress; a BrokenPipeError when an answer is there to be read."""
+        if self._behind_head:
+            data, self._behind_head = data + self._behind_head, b""
         if self.sock is None:
             self.connect()
         sock, stall = self.sock, self._door.stall

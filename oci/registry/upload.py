@@ -12,6 +12,7 @@ have to be, not that there have to be any.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from oci.errors import ConnectionFailed, ProtocolViolation, RegistryError, RegistryRefused
@@ -168,7 +169,7 @@ class _Push:
             with_digest(session.location, self._digest),
             scopes=push_scopes(self._repository),
             headers=_BYTES,
-            body=(lambda: self._body.window(0, length)) if length else b"",
+            body=self._bytes(length),
             length=length,
             expect=(201,),
             retry=False,
@@ -177,6 +178,12 @@ class _Push:
             response.discard()
             self.session = None  # nothing is left to be cancelled
             check_created(response, self._digest, self._what)
+
+    def _bytes(self, length: int) -> bytes | Callable[[], Iterator[bytes]]:
+        """The first bytes of the blob for a request; a small blob is sent in one piece with its head."""
+        if not length:
+            return b""
+        return self._body.whole() if length == self._size <= MAX_WHOLE else lambda: self._body.window(0, length)
 
     def _patch(self, session: Upload) -> Upload:
         """Send the next chunk; give the session as it is then."""

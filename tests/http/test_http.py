@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 
 from oci.errors import ConnectionFailed, LimitExceeded, OciError, ProtocolViolation, RegistryError, SourceError
 from oci.http.answer import MAX_HEAD
+from oci.http.dial import dial
 from oci.http.exchange import Headers, Http, NotReached
 from oci.http.settings import Proxies
 from oci.registry.settings import Settings
@@ -65,6 +67,32 @@ def test_a_body_of_known_length_is_sent_with_it_and_another_in_chunks(http: Http
     assert known.headers["content-length"] == plain.headers["content-length"] == "3"
     assert unknown.headers["transfer-encoding"] == "chunked"
     assert none.headers["content-length"] == "0"
+
+
+def test_a_small_body_is_sent_in_one_piece_with_its_head(
+    http: Http, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[bytes] = []
+
+    class Watched(socket.socket):
+        def send(self, data: Any, *flags: int) -> int:
+            sent.append(bytes(data))
+            return super().send(data, *flags)
+
+    def watched(*where: Any, **words: Any) -> socket.socket:
+        sock = dial(*where, **words)
+        seconds = sock.gettimeout()
+        again = Watched(fileno=sock.detach())
+        again.settimeout(seconds)
+        return again
+
+    monkeypatch.setattr("oci.http.exchange.dial", watched)
+    server.on("PUT", "/up", Answer(status=201), times=2)
+    for length in (5000, None):
+        http.send("PUT", f"{server.url}/up", body=b"x" * 5000, length=length).discard()
+    assert [request.body for request in server.requests] == [b"x" * 5000] * 2
+    assert sent[0].endswith(b"\r\n\r\n" + b"x" * 5000)
+    assert all(b"Content-Length: 5000" in head for head in sent[:2])
 
 
 @pytest.mark.parametrize("pieces", [[b"ab"], [b"ab", b"cde"]], ids=["short", "long"])
