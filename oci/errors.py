@@ -141,7 +141,14 @@ class InvalidReference(InvalidInput):
 
     def __init__(self, text: str, reason: str) -> None:
         self.text, self.reason = text, reason
-        super().__init__(f"invalid reference {show(text)!r}: {reason}")
+        super().__init__(f"invalid reference {show(_without_password(text))!r}: {reason}")
+
+
+def _without_password(text: str) -> str:
+    """A reference without USER:PASSWORD@ before its host, as people have it in URLs. (A digest has no slash in it.)"""
+    head, slashes, rest = text.rpartition("//")
+    before, at, behind = rest.rpartition("@")
+    return f"{head}{slashes}…@{behind}" if at and ":" in before and "/" not in before and "/" in behind else text
 
 
 class InvalidPlatform(InvalidInput):

@@ -161,6 +161,9 @@ def parse_registry(text: str) -> str:
             text = bare.rstrip("/") if scheme == "docker://" else bare.partition("/")[0]
     host, slash, part = text.partition("/")
     if not is_host(host) or (slash and not is_repository(part)):
+        if "@" in text:  # what stands before it may be a password
+            host = show(text.rpartition("@")[2])
+            raise UsageError(f"'…@{host}': a login is for HOST[:PORT], not for a digest; the user goes to --username")
         raise UsageError(
             f"{show(text)!r}: expected HOST[:PORT], or HOST[:PORT]/PART; a login is not for a tag or digest"
         )

@@ -8,11 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from oci.cli import sources
+from oci.cli.failures import UsageError
+from oci.cli.logins import parse_registry
+from oci.cli.remote import parse_repository
 from oci.errors import ConfigurationError, OciError
 from oci.http.settings import Proxies
 from oci.layout.layout import Layout
 from oci.registry.registries_conf import RegistriesConf
 from oci.spec.digest import Digest
+from oci.spec.reference import parse_reference
 from oci.transports.copy import copy
 from oci.transports.copy_list import Sync, read_list
 from oci.transports.copy_many import copy_many
@@ -86,6 +91,26 @@ def test_a_proxy_that_repeats_its_password(server: ScriptedServer, tmp_path: Pat
         pull("docker://registry.example/app:v1", tmp_path / "victim", settings(proxies=proxies, plain_http=True))
     assert server.requests
     assert said not in one_clear_line(caught.value)
+
+
+@pytest.mark.parametrize("before", ["docker://", "https://", ""])
+@pytest.mark.parametrize("host", ["reg.example", "reg.example:5000", "[::1]:5000"])
+@pytest.mark.parametrize("password", ["hunter2", "hunter@2", "hunter2:x"])
+def test_a_password_in_a_reference_is_not_told(before: str, host: str, password: str) -> None:
+    """As people have it in URLs: it is refused, and would stand in the log of the job."""
+    text = f"{before}user:{password}@{host}"
+    for read in (
+        lambda: parse_reference(f"{text}/app:v1"),
+        lambda: sources.parse(f"{text}/app:v1"),
+        lambda: parse_repository(f"{text}/app"),
+        lambda: parse_registry(text),
+        lambda: read_list(f"{text}/app:v1 oci:x:v1".encode(), "list", toml=False),
+        lambda: read_list(f'[[sync]]\nsource = "{text}/app"\ndestination = "oci:x"'.encode(), "x.toml", toml=True),
+    ):
+        with pytest.raises((OciError, UsageError)) as caught:
+            read()
+        assert "hunter" not in str(caught.value)
+        assert host in str(caught.value)
 
 
 # What may not be asked
