@@ -29,6 +29,7 @@ __all__ = [
     "HUB_KEY",
     "AuthFile",
     "Place",
+    "config_home",
     "host_of_key",
     "keys_of",
     "place_to_write",
@@ -63,7 +64,7 @@ def places_to_read(environ: Mapping[str, str], *, uid: int, authfile: str | None
     if environ.get("DOCKER_CONFIG"):
         return (Place(f"{environ['DOCKER_CONFIG'].rstrip('/')}/config.json", named=True),)
     places = [Place(_of_session(environ, uid))]
-    config, home = _config_home(environ), environ.get("HOME", "")
+    config, home = config_home(environ), environ.get("HOME", "")
     if config:
         places.append(Place(f"{config}/containers/auth.json"))
     if home.startswith("/"):
@@ -76,7 +77,7 @@ def place_to_write(environ: Mapping[str, str], *, uid: int, authfile: str | None
     first = places_to_read(environ, uid=uid, authfile=authfile)[0]
     if first.named or uid == 0 or environ.get("XDG_RUNTIME_DIR", "").startswith("/"):
         return first.replace(required=False)
-    config = _config_home(environ)
+    config = config_home(environ)
     if not config:
         raise ConfigurationError("login", "no place to keep credentials: HOME is not set; give --authfile FILE")
     return Place(f"{config}/containers/auth.json")
@@ -89,7 +90,8 @@ def _of_session(environ: Mapping[str, str], uid: int) -> str:
     return f"/run/containers/{uid}/auth.json"
 
 
-def _config_home(environ: Mapping[str, str]) -> str:
+def config_home(environ: Mapping[str, str]) -> str:
+    """$XDG_CONFIG_HOME, else ~/.config; empty where nobody is at home."""
     said, home = environ.get("XDG_CONFIG_HOME", ""), environ.get("HOME", "")
     if said.startswith("/"):
         return said.rstrip("/")

@@ -25,6 +25,8 @@ from oci.errors import show
 if TYPE_CHECKING:
     from oci.auth.credential import Credentials, CredentialSource
     from oci.http.settings import Proxies, TlsSettings
+    from oci.http.warnings import Heard
+    from oci.registry.registries_conf import RegistriesConf
     from oci.registry.settings import Settings
     from oci.transports.registries import Opener
 
@@ -176,33 +178,47 @@ def opener(session: Session, registry: str | None, side: str = "") -> Opener:
 def settings_from(session: Session, registry: str | None, side: str = "") -> Settings:
     """Gather all that is said about how to ask this registry (HOST[:PORT]), or any. UsageError, ConfigurationError."""
     from oci import __version__
-    from oci.http.warnings import Heard
-    from oci.registry.registries_conf import RegistriesConf
     from oci.registry.settings import Settings
 
-    key = f"{side} {registry or '*'}"
-    if key in session.settings:
-        found: Settings = session.settings[key]
-        return found
     verify = _verify(session, side)
-    conf = session.settings.get("conf")
-    if conf is None:
-        conf = session.settings["conf"] = RegistriesConf.read(_conf_files(session))
-        for note in conf.notes:
-            session.warn(note)
-    made = Settings(
-        tls=_tls(session, side, verify is not False),
-        proxies=_proxies(session),
-        credentials=_credentials(session, registry, side),
-        registries=conf,
-        plain_http=None if verify is None else not verify,
-        user_agent=f"ocikit/{__version__}",
-        foreign_urls="foreign_layers" in session.access,
-        warn=session.warn,
-        heard=session.settings.setdefault("heard", Heard()),
-    )
-    session.settings[key] = made
+    known = _Known.of(session)
+    made = known.settings.get((side, registry))
+    if made is None:
+        made = known.settings[side, registry] = Settings(
+            tls=_tls(session, side, verify is not False),
+            proxies=_proxies(session),
+            credentials=_credentials(session, registry, side, known),
+            registries=known.conf,
+            plain_http=None if verify is None else not verify,
+            user_agent=f"ocikit/{__version__}",
+            foreign_urls="foreign_layers" in session.access,
+            warn=session.warn,
+            heard=known.heard,
+        )
     return made
+
+
+class _Known:
+    """What this run has read and asked for: registries.conf once, a password once, and the settings made of it."""
+
+    def __init__(self, conf: RegistriesConf, heard: Heard) -> None:
+        self.conf, self.heard = conf, heard
+        self.settings: dict[tuple[str, str | None], Settings] = {}  # by end of the command and registry
+        self.registries: dict[str, str] = {}  # the one registry that `--creds` and its like are for
+        self.credentials: dict[str, Credentials] = {}  # what these options say
+
+    @classmethod
+    def of(cls, session: Session) -> _Known:
+        if session.known is None:
+            from oci.http.warnings import Heard
+            from oci.registry.registries_conf import RegistriesConf
+
+            conf = RegistriesConf.read(_conf_files(session))
+            for note in conf.notes:
+                session.warn(note)
+            session.known = cls(conf, Heard())
+        found: _Known = session.known
+        return found
 
 
 def _said(session: Session, side: str, name: str) -> tuple[str, str | None]:
@@ -223,10 +239,11 @@ def _verify(session: Session, side: str) -> bool | None:
 
 
 def _tls(session: Session, side: str, verify: bool) -> TlsSettings:
+    from oci.auth.credential_files import config_home
     from oci.http.settings import TlsSettings
 
     environ = session.environ
-    home = config_home(session)
+    home = config_home(environ)
     option, folder = _said(session, side, "cert_dir")
     if folder is not None and not os.path.isdir(folder):
         raise UsageError(f"{option} {show(folder)!r}: no such directory")
@@ -239,7 +256,7 @@ def _tls(session: Session, side: str, verify: bool) -> TlsSettings:
     )
 
 
-def _credentials(session: Session, registry: str | None, side: str) -> CredentialSource:
+def _credentials(session: Session, registry: str | None, side: str, known: _Known) -> CredentialSource:
     from oci.auth.credential_files import places_to_read
     from oci.auth.credential_helpers import Helpers
     from oci.auth.credentials import CredentialFiles, Fixed
@@ -248,20 +265,19 @@ def _credentials(session: Session, registry: str | None, side: str) -> Credentia
     if words is None:
         _, authfile = _said(session, side, "authfile")
         places = places_to_read(session.environ, uid=os.getuid(), authfile=authfile)
-        order = session.settings["conf"].credential_helpers
+        order = known.conf.credential_helpers
         return CredentialFiles(places, Helpers(environ=session.environ), order=order, warn=session.warn)
     if registry is None:
         raise UsageError(f"{option} is for one registry, and here may be several; use --authfile, or `ocikit login`")
-    before = session.settings.setdefault(option, registry)
+    before = known.registries.setdefault(option, registry)
     if before != registry:
         raise UsageError(
             f"{option} is for one registry, and here are two ({before} and {registry}); "
             "use --authfile, or `ocikit login`"
         )
-    asked = f"as {option} says"  # a password is asked for once
-    if asked not in session.settings:
-        session.settings[asked] = _user_and_password(option, words)
-    return Fixed(registry, session.settings[asked])
+    if option not in known.credentials:
+        known.credentials[option] = _user_and_password(option, words)
+    return Fixed(registry, known.credentials[option])
 
 
 def _user_and_password(option: str, words: str) -> Credentials:
@@ -293,10 +309,12 @@ def _conf_files(session: Session) -> list[str]:
 
     One that is named stands alone. A user's own takes the place of the system's, whose drop-ins then don't count.
     """
+    from oci.auth.credential_files import config_home
+
     named = session.access.get("registries_conf") or session.environ.get("CONTAINERS_REGISTRIES_CONF")
     if named:
         return [named]
-    home = config_home(session)
+    home = config_home(session.environ)
     own = f"{home}/containers/registries.conf" if home else ""
     files = [own] if own and os.path.exists(own) else []
     if not files:
@@ -313,10 +331,3 @@ def _drop_ins(folder: str) -> Iterator[str]:
     for name in names:
         if name.endswith(".conf") and os.path.isfile(f"{folder}/{name}"):
             yield f"{folder}/{name}"
-
-
-def config_home(session: Session) -> str:
-    """$XDG_CONFIG_HOME, else ~/.config; empty where nobody is at home."""
-    home = session.environ.get("HOME", "")
-    said = session.environ.get("XDG_CONFIG_HOME", "")
-    return said if said.startswith("/") else f"{home}/.config" if home else ""

@@ -27,7 +27,7 @@ class Session:
         self.quiet = False
         self.root: str | None = None
         self.access: dict[str, str] = {}  # what options say about registries, see registries.py
-        self.settings: dict[str, Any] = {}  # and what was made of it
+        self.known: Any = None  # and what was read and asked for because of them
         self._progress: Progress | None = None  # what is being shown at the moment
 
     @staticmethod
