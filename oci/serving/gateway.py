@@ -12,16 +12,13 @@ import os
 import socket
 import struct
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cheroot import server as cheroot
 
 from oci.errors import show
 from oci.serving.exchange import Answer, FilePart, Refusal, Request, error_body
 from oci.serving.incoming import MAX_HEADERS, STALL, Incoming, Pace, length_of, parse_header, parse_request_line
-
-if TYPE_CHECKING:
-    from oci.serving.sockets import Connection
 
 __all__ = ["Gateway", "Head"]
 
@@ -103,7 +100,7 @@ class Gateway(cheroot.Gateway):
 
     def respond(self) -> None:
         request, web = self.req, self.req.server
-        connection: Connection = request.conn
+        connection: cheroot.HTTPConnection = request.conn
         web.due.pop(connection, None)  # the head is here
         connection.socket.settimeout(STALL)
         started = web.clock()
