@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
@@ -118,3 +120,25 @@ class Caller:
         self.push_blob(repository, layer)
         layers = [descriptor(layer, "application/vnd.oci.image.layer.v1.tar")]
         return manifest(descriptor(config, OCI_CONFIG), layers, **more)
+
+
+# What http.client would never send
+
+
+@contextmanager
+def raw(host: str, data: bytes) -> Iterator[socket.socket]:
+    """Send these bytes, and go on by hand."""
+    address, _, port = host.rpartition(":")
+    with socket.create_connection((address, int(port)), timeout=10) as connection:
+        connection.sendall(data)
+        yield connection
+
+
+def answer(host: str, data: bytes) -> bytes:
+    """Give everything that comes back, until the server ends the connection."""
+    with raw(host, data) as connection:
+        connection.shutdown(socket.SHUT_WR)
+        found = b""
+        while part := connection.recv(65536):
+            found += part
+        return found
