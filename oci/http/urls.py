@@ -13,7 +13,7 @@ import re
 from oci.errors import ProtocolViolation
 from oci.spec.record import Record
 
-__all__ = ["MAX_URL", "Url", "is_loopback_name", "origin_of", "parse_url", "resolve"]
+__all__ = ["MAX_URL", "Url", "is_loopback_name", "parse_url", "resolve"]
 
 MAX_URL = 16384  # characters: signed URLs of storage services have some 2,000, upload states of registries more
 
@@ -94,11 +94,6 @@ def resolve(base: Url, text: str) -> Url:
         joined = path.rpartition("/")[0] + "/" + text
     before, mark, query = joined.partition("?")
     return parse_url(base.origin + _without_dots(before) + mark + query, asked=asked)
-
-
-def origin_of(url: str) -> str:
-    """SCHEME://HOST[:PORT] of a URL, in lower case and without the scheme's own port."""
-    return parse_url(url).origin
 
 
 def is_loopback_name(host: str) -> bool:

@@ -11,9 +11,9 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from oci.errors import InvalidDigest, show
+from oci.errors import show
 from oci.layout.finding import Finding
-from oci.spec.digest import Digest
+from oci.spec.digest import is_digest
 from oci.streams.atomic import TEMPORARY
 
 if TYPE_CHECKING:
@@ -152,12 +152,7 @@ def _judged(path: str, kind: FileKind) -> Iterator[Finding]:
 
 def _is_digest(algorithm: str, encoded: str | None) -> bool:
     # For the folder any well-formed algorithm will do; one that isn't known has no fixed length to get wrong.
-    text = f"{algorithm}+name:x" if encoded is None else f"{algorithm}:{encoded}"
-    try:
-        Digest.parse(text)
-    except InvalidDigest:
-        return False
-    return True
+    return is_digest(f"{algorithm}+name:x" if encoded is None else f"{algorithm}:{encoded}")
 
 
 def check_marker(value: object) -> Iterator[Finding]:

@@ -20,7 +20,7 @@ from oci.http.exchange import Http, NotReached, NotTrusted, Response
 from oci.http.redirects import REDIRECTS, check_target, follow
 from oci.http.responses import body_of, error_of, repeats
 from oci.http.retry import Backoff, is_idempotent, may_pass, retry_after
-from oci.http.urls import Url, is_loopback_name, origin_of, parse_url
+from oci.http.urls import Url, is_loopback_name, parse_url
 from oci.http.warnings import Heard, parse_warnings
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from oci.auth.scope import Scope
     from oci.registry.settings import Settings
 
-__all__ = ["Body", "Client", "origin_of"]
+__all__ = ["Body", "Client"]
 
 Body = bytes | Callable[[], Iterable[bytes]] | None
 

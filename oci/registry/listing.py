@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from oci.auth.scope import CATALOG, Scope
-from oci.errors import InvalidDigest, LimitExceeded, ProtocolViolation, RefNotFound, RegistryRefused
+from oci.errors import LimitExceeded, ProtocolViolation, RefNotFound, RegistryRefused
 from oci.registry.manifests import refuse_encoding
 from oci.registry.pages import Pages
 from oci.spec.annotations import is_tag
-from oci.spec.digest import Digest
+from oci.spec.digest import is_digest
 from oci.spec.reference import is_repository
 from oci.spec.wire import Fields, loads
 
@@ -105,17 +105,9 @@ def _read(raw: bytes, key: str, is_name: Callable[[str], bool], url: str, what: 
     names: list[str] = []
     for value in fields.optional_array(key) or ():  # null for an empty list: Go's way of writing one
         # Seen in the wild among tags: null (Nexus 3.58, containers/skopeo#2409), digests (Artifactory, #2346).
-        if value is None or value == "" or (isinstance(value, str) and _is_digest(value)):
+        if value is None or value == "" or (isinstance(value, str) and is_digest(value)):
             continue
         if not isinstance(value, str) or not is_name(value):
             raise ProtocolViolation(url, f"the {what} holds what is no name by the spec's grammar")
         names.append(value)
     return names
-
-
-def _is_digest(text: str) -> bool:
-    try:
-        Digest.parse(text)
-    except InvalidDigest:
-        return False
-    return True

@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Self
 
-from oci.errors import ConfigurationError, InvalidDigest, show
+from oci.errors import ConfigurationError, show
 from oci.registry.endpoint import Endpoint
 from oci.spec.annotations import is_tag
-from oci.spec.digest import Digest
+from oci.spec.digest import Digest, is_digest
 from oci.spec.record import Record, field
 from oci.spec.reference import DEFAULT_REGISTRY, is_host, is_repository
 
@@ -315,7 +315,7 @@ def _place(table: _Table, key: str, *, wildcard: bool = False) -> Place:
     plain = host.removeprefix("*.") if wildcard else host
     if not is_host(plain) or (path and not is_repository(path)) or ((colon or at) and not path):
         raise table.error(key, f"{show(text)!r} is not HOST[:PORT][/PATH]")
-    if (colon and not is_tag(tag)) or (at and not _is_digest(digest)):
+    if (colon and not is_tag(tag)) or (at and not is_digest(digest)):
         raise table.error(key, f"{show(text)!r} ends with what is neither a tag nor a digest")
     if plain != host and (path or ":" in host):
         raise table.error(key, f"{show(text)!r}: behind a wildcard stands a domain alone, like *.example.com")
@@ -355,11 +355,3 @@ def _same_host(pattern: str, host: str) -> bool:
     if pattern.startswith("*."):
         return host.partition(":")[0].endswith(pattern[1:])
     return host == pattern
-
-
-def _is_digest(text: str) -> bool:
-    try:
-        Digest.parse(text)
-    except InvalidDigest:
-        return False
-    return True

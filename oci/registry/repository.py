@@ -31,7 +31,7 @@ from oci.spec.digest import Digest
 from oci.spec.reference import is_repository
 from oci.spec.wire import MAX_MANIFEST
 
-__all__ = ["Fetched", "Repository"]
+__all__ = ["Repository"]
 
 
 class Repository:

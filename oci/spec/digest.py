@@ -79,3 +79,12 @@ class Digest(Record, kw_only=False):
 
     def __str__(self) -> str:
         return f"{self.algorithm}:{self.encoded}"
+
+
+def is_digest(text: str) -> bool:
+    """Whether this is a digest by the grammar, of whatever algorithm."""
+    try:
+        Digest.parse(text)
+    except InvalidDigest:
+        return False
+    return True

@@ -31,8 +31,8 @@ from oci.registry.ahead import Ahead
 from oci.registry.connect import Connected, Shared, connect
 from oci.registry.download import Download, Place
 from oci.registry.foreign import foreign_places
-from oci.registry.manifests import as_document
-from oci.registry.repository import Fetched, Repository
+from oci.registry.manifests import Fetched, as_document
+from oci.registry.repository import Repository
 from oci.registry.settings import Settings
 from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
@@ -43,6 +43,7 @@ from oci.transports.registry_memory import Memory
 __all__ = ["RegistrySource"]
 
 PARALLEL = 6  # blobs at once, as skopeo takes: CDNs give one connection a part of the line; images have some six layers
+_ELSEWHERE = "it is kept elsewhere (its descriptor has urls); --foreign-layers fetches it"
 
 
 class RegistrySource(VerifyingReader):
@@ -122,7 +123,9 @@ class RegistrySource(VerifyingReader):
         if download is None:
             try:
                 download = self._begin(descriptor)
-            except BlobNotFound:
+            except BlobNotFound as error:
+                if descriptor.urls and not self._settings.foreign_urls:
+                    raise BlobNotFound(error.digest, error.where, hint=_ELSEWHERE) from None
                 if not self._known.may_be_document(digest):
                     raise
                 yield iter((self._document(digest),))

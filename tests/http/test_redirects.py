@@ -6,7 +6,7 @@ import pytest
 
 from oci.errors import ProtocolViolation
 from oci.http.redirects import MAX_REDIRECTS, follow, is_local_address
-from oci.http.urls import is_loopback_name, origin_of, parse_url, resolve
+from oci.http.urls import is_loopback_name, parse_url, resolve
 
 HOME = parse_url("https://registry.example/v2/a/blobs/sha256:1")
 
@@ -133,10 +133,10 @@ def test_a_query_is_in_no_message() -> None:
 
 
 def test_an_origin_has_no_port_of_its_scheme_and_is_in_lower_case() -> None:
-    assert origin_of("HTTPS://Registry.Example:443/v2/") == "https://registry.example"
-    assert origin_of("http://registry.example:443/") == "http://registry.example:443"
-    assert origin_of("http://[::1]:80/") == "http://[::1]"
-    assert origin_of("https://a.example/") != origin_of("https://a.example:8443/")
+    assert parse_url("HTTPS://Registry.Example:443/v2/").origin == "https://registry.example"
+    assert parse_url("http://registry.example:443/").origin == "http://registry.example:443"
+    assert parse_url("http://[::1]:80/").origin == "http://[::1]"
+    assert parse_url("https://a.example/").origin != parse_url("https://a.example:8443/").origin
 
 
 def test_names_and_addresses_of_this_machine_are_known() -> None:
