@@ -218,11 +218,11 @@ class NotFound(OciError):
 
 
 class BlobNotFound(NotFound):
-    """No blob with this digest in the store that was asked; `where` names the store."""
+    """No blob with this digest in the store that was asked; `where` names the store; `hint`: what to do."""
 
-    def __init__(self, digest: str, where: str) -> None:
+    def __init__(self, digest: str, where: str, *, hint: str = "") -> None:
         self.digest, self.where = digest, where
-        super().__init__(f"blob {show(digest)} not found in {show(where)}")
+        super().__init__(f"blob {show(digest)} not found in {show(where)}{f'; {hint}' if hint else ''}")
 
 
 class RefNotFound(NotFound):

@@ -391,7 +391,10 @@ def test_foreign_layers_are_left_where_they_are(server: ScriptedServer, tmp_path
     shelf.serve(server)
     with source_of(server) as source, open_destination(f"oci:{tmp_path / 'b'}:v1") as destination:
         copy(source, destination)
-        with pytest.raises(BlobNotFound), source.open(Descriptor.from_json(described)):
+        with (
+            pytest.raises(BlobNotFound, match=r"kept elsewhere .*; --foreign-layers fetches it$"),
+            source.open(Descriptor.from_json(described)),
+        ):
             pytest.fail("opened")
     assert len(content(server, "HEAD")) >= 1
 
