@@ -40,7 +40,7 @@ _MODES = ("enforcing", "permissive", "disabled")
 _PULLS = ("all", "digest-only", "tag-only")
 
 
-class Place(Record):
+class Namespace(Record):
     """A namespace: the host (`*.example.com`: all below it), the first parts of a repository, a tag or a digest."""
 
     host: str
@@ -64,7 +64,7 @@ class Place(Record):
 class Mirror(Record):
     """One `[[registry.mirror]]`; `pull` is `all`, `digest-only` or `tag-only`."""
 
-    location: Place
+    location: Namespace
     insecure: bool = False
     pull: str = "all"
 
@@ -72,8 +72,8 @@ class Mirror(Record):
 class RegistryRule(Record):
     """One `[[registry]]`; without a location, names stay as they are. `where` is its file and key."""
 
-    prefix: Place
-    location: Place | None
+    prefix: Namespace
+    location: Namespace | None
     insecure: bool = False
     blocked: bool = False
     mirrors: tuple[Mirror, ...] = ()
@@ -105,7 +105,7 @@ class RegistriesConf(Record):
             reason = "version 1 of registries.conf, which is not read; write its lists as [[registry]] tables"
             raise ConfigurationError(f"{where}: registries", f"{reason} (containers-registries.conf(5))")
         notes = [*self.notes, *table.unknown(_TOP)]
-        rules: dict[Place, RegistryRule] = {}
+        rules: dict[Namespace, RegistryRule] = {}
         for entry in table.tables("registry"):
             rule = _registry(entry, notes)
             if rule.prefix in rules:
@@ -176,7 +176,7 @@ def _closeness(rule: RegistryRule) -> tuple[int, bool]:
 
 
 def _moved(
-    rule: RegistryRule, to: Place | None, registry: str, repository: str, insecure: bool, is_mirror: bool
+    rule: RegistryRule, to: Namespace | None, registry: str, repository: str, insecure: bool, is_mirror: bool
 ) -> Endpoint:
     """The endpoint at which a rule's location has the repository: its own path, and what the prefix leaves over."""
     if to is None:
@@ -266,8 +266,8 @@ def _registry(table: _Table, notes: list[str]) -> RegistryRule:
     if "pull-from-mirror" in table.values:
         raise table.error("pull-from-mirror", "it belongs into a [[registry.mirror]] table")
     notes += table.unknown(_OF_REGISTRY)
-    location = _place(table, "location") if table.string("location") else None
-    prefix = _place(table, "prefix", wildcard=True) if table.string("prefix") else location
+    location = _namespace(table, "location") if table.string("location") else None
+    prefix = _namespace(table, "prefix", wildcard=True) if table.string("prefix") else location
     if prefix is None:
         raise ConfigurationError(table.path, "neither a prefix nor a location is there")
     if location is None and not prefix.host.startswith("*."):
@@ -278,7 +278,7 @@ def _registry(table: _Table, notes: list[str]) -> RegistryRule:
     mirrors = []
     for entry in table.tables("mirror"):
         notes += entry.unknown(_OF_MIRROR)
-        at = _place(entry, "location")
+        at = _namespace(entry, "location")
         _check_tail(entry, prefix, at, "location")
         pull = entry.string("pull-from-mirror")
         if pull and pull not in _PULLS:
@@ -297,13 +297,13 @@ def _registry(table: _Table, notes: list[str]) -> RegistryRule:
     )
 
 
-def _check_tail(table: _Table, prefix: Place, location: Place, key: str) -> None:
+def _check_tail(table: _Table, prefix: Namespace, location: Namespace, key: str) -> None:
     """A location may move a repository, but never a tag or digest: what is pulled would not be what was named."""
     if (location.tag, location.digest) not in ((None, None), (prefix.tag, prefix.digest)):
         raise table.error(key, f"{location} has another tag or digest than the prefix {prefix}")
 
 
-def _place(table: _Table, key: str, *, wildcard: bool = False) -> Place:
+def _namespace(table: _Table, key: str, *, wildcard: bool = False) -> Namespace:
     text = table.string(key)
     if not text:
         raise table.error(key, "it is missing")
@@ -321,7 +321,7 @@ def _place(table: _Table, key: str, *, wildcard: bool = False) -> Place:
         raise table.error(key, f"{show(text)!r}: behind a wildcard stands a domain alone, like *.example.com")
     if host == "index.docker.io":
         host = DEFAULT_REGISTRY  # as in references
-    return Place(host=host, path=path, tag=tag if colon else None, digest=digest if at else None)
+    return Namespace(host=host, path=path, tag=tag if colon else None, digest=digest if at else None)
 
 
 def _search(table: _Table) -> Iterator[str]:

@@ -46,11 +46,11 @@ def copy(
 ) -> Descriptor:
     """Copy what the source names; give the descriptor of what the destination's name now stands for.
 
-    An index is narrowed to the image for `platform`; without one it is copied whole.
-    `compression` is ("none" or "gzip" or "zstd", level); with level None, layers that are compressed so are kept. `kin`
-    are other sources that may keep some of the blobs, for a destination that can adopt them from there.
-    `with_referrers` copies also what refers to the image, to each image of an index, and to those referrers in turn;
-    compressing layers anew would leave it referring to an image that is not there (InvalidInput).
+    An index is narrowed to the image for `platform`; without one it is copied whole. `compression` is ("none" or "gzip"
+    or "zstd", level); with level None, layers that are compressed so are kept. `kin` are other sources that may keep
+    some of the blobs, for a destination that can adopt them from there. `with_referrers` copies also what refers to the
+    image, to each image of an index, and to those referrers in turn; compressing layers anew would leave it referring
+    to an image that is not there (InvalidInput).
     """
     if with_referrers and compression is not None:
         raise InvalidInput("referrers are of the image as it is: copy them without compressing its layers anew")
@@ -75,15 +75,7 @@ def copy(
         _copy_blobs(source, destination, blobs, meter, kin)
         return job.finish(documents)
     _copy_blobs(source, destination, blobs, meter, kin)
-    for document in documents[:-1]:
-        destination.put_document(read_bytes(source, document), document)
-    if attached:
-        destination.put_document(read_bytes(source, top), top)  # its name waits until all of it is there
-    for one in attached:
-        for document in one.documents:
-            destination.put_document(read_bytes(source, document), document)
-        destination.put_referrer(read_bytes(source, one.referrer), one.referrer)
-    destination.commit(read_bytes(source, top), top)
+    _copy_documents(source, destination, documents, attached)
     return top
 
 
@@ -134,6 +126,26 @@ class _BlobCopier:
         for keeper in self._keepers:
             keeper.abort()
         self._destination.abort()
+
+
+def _copy_documents(
+    source: ImageSource, destination: ImageDestination, documents: Sequence[Descriptor], attached: Sequence[Attached]
+) -> None:
+    """Copy what names the blobs, children first, the topmost last."""
+
+    def put(document: Descriptor) -> None:
+        destination.put_document(read_bytes(source, document), document)
+
+    *children, top = documents
+    for child in children:
+        put(child)
+    if attached:
+        put(top)  # its name waits until all of it is there
+    for one in attached:
+        for document in one.documents:
+            put(document)
+        destination.put_referrer(read_bytes(source, one.referrer), one.referrer)
+    destination.commit(read_bytes(source, top), top)
 
 
 def _copy_blobs(
