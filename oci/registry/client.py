@@ -34,7 +34,7 @@ __all__ = ["Body", "Client"]
 Body = bytes | Callable[[], Iterable[bytes]] | None
 
 MAX_CHALLENGES = 2  # 401s answered with a token for one try: anonymous first, then a token that was too narrow or old
-SLOW = 5.0  # seconds of a wait from which on it is told
+SLOW = 5.0  # seconds of a wait, for an answer or for the next try, from which on it is told
 FRESH = 2  # tries to reach a host that never answered: a name that was misspelt should not take half a minute
 
 
@@ -94,13 +94,14 @@ class Client:
         again = is_idempotent(method) if retry is None else retry
         backoff = self.backoff()
         while True:
+            begun = monotonic()
             try:
                 response = job.once()
             except ConnectionFailed as error:
                 pause = self._pause_after(error, backoff, again)
                 if pause is None:
                     raise
-                self._tell(what, error.reason, pause, backoff)
+                self._tell(what, error.reason, pause, monotonic() - begun)
             else:
                 status = response.status
                 if status in expect:
@@ -112,7 +113,7 @@ class Client:
                 if pause is None:
                     raise job.error(response)
                 response.discard()
-                self._tell(what, f"the registry answers {status}", pause, backoff)
+                self._tell(what, f"the registry answers {status}", pause, monotonic() - begun)
             backoff.wait(pause)
 
     def _pause_after(self, error: ConnectionFailed, backoff: Backoff, again: bool) -> float | None:
@@ -120,9 +121,10 @@ class Client:
             again = self.reached or backoff.tried < FRESH
         return backoff.pause() if again and error.again else None
 
-    def _tell(self, what: str, reason: str, pause: float, backoff: Backoff) -> None:
-        if self.settings.warn is not None and pause >= SLOW:
-            self.settings.warn(f"{show(what)}: {reason}; trying again in {pause:.0f} seconds")
+    def _tell(self, what: str, reason: str, pause: float, waited: float) -> None:
+        if self.settings.warn is not None and max(pause, waited) >= SLOW:
+            when = f" in {pause:.0f} seconds" if pause >= SLOW else ""
+            self.settings.warn(f"{show(what)}: {reason}; trying again{when}")
 
     def backoff(self) -> Backoff:
         """Give the waits of one thing that is tried `settings.attempts` times."""

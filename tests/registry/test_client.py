@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -392,6 +393,20 @@ def test_a_long_wait_is_told(server: ScriptedServer) -> None:
     with Client(server.host, QUICK.replace(warn=told.append)) as client:
         get(client)
     assert told == ["it: the registry answers 429; trying again in 30 seconds"]
+
+
+def test_a_registry_that_is_silent_for_long_is_told_of_before_it_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("oci.registry.client.SLOW", 0.2)
+    told: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        settings = QUICK.replace(connect_timeout=0.3, stall_timeout=0.3, attempts=2, warn=told.append)
+        with Client(f"127.0.0.1:{deaf.getsockname()[1]}", settings) as client:
+            fails(client)
+    assert len(told) == 1
+    assert told[0].startswith("it: no ")
+    assert "; trying again" in told[0]
 
 
 def test_a_status_that_is_expected_is_an_answer(client: Client, server: ScriptedServer) -> None:
