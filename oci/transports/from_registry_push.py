@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import Self, TypeVar
 
-from oci.errors import DestinationError, DigestMismatch
+from oci.errors import DestinationError, DigestMismatch, RegistryRefused
 from oci.layout.blobs import BlobWriter, Content
 from oci.layout.walk import is_document
 from oci.registry.connect import Connected, Shared, connect_push
@@ -167,7 +167,20 @@ class RegistryDestination:
             raise DigestMismatch(
                 expected=str(descriptor.digest), actual=str(Digest.of(raw, descriptor.digest.algorithm))
             )
+        if descriptor.digest.algorithm != "sha256":
+            self._name(raw, descriptor)
         put_manifest(self.repository, raw, descriptor.media_type, self._reference.tag)
+
+    def _name(self, raw: bytes, descriptor: Descriptor) -> None:
+        """Push the image under the digest that it has here: by its tag alone, a registry computes sha256."""
+        try:
+            self.put_document(raw, descriptor)
+        except RegistryRefused as error:
+            if error.status != 400:
+                raise
+            warn = self.repository.client.settings.warn
+            if warn is not None:
+                warn(f"{self.reference}: the registry knows it as {Digest.of(raw)}, not as {descriptor.digest}")
 
     def abort(self) -> None:
         self._connected.http.close()

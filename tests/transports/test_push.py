@@ -34,6 +34,7 @@ from tests.support.images import (
     Json,
     LayoutMaker,
     descriptor,
+    digest,
     index,
     manifest,
     tar_layer,
@@ -389,6 +390,38 @@ def test_a_destination_by_digest_takes_only_what_has_it(server: ScriptedServer, 
     assert list(shelf.manifests) == [made["digest"]]
     with pytest.raises(InvalidReference):  # by name it would be a surprise
         run(source, f"docker://{server.host}/app@{made['digest']}")
+
+
+def by_sha512(maker: LayoutMaker) -> str:
+    """An image under the tag v1, known by a digest of sha512."""
+    raw = maker.blob_path(image(maker)["digest"]).read_bytes()
+    name = maker.put(raw, name=digest(raw, "sha512"))
+    maker.tag("v1", {"mediaType": OCI_MANIFEST, "digest": name, "size": len(raw)})
+    return name
+
+
+def test_an_image_known_by_sha512_is_known_so_in_the_registry(server: ScriptedServer, maker: LayoutMaker) -> None:
+    """By its tag alone, a registry computes sha256: what was told as the digest would not be there."""
+    name, shelf = by_sha512(maker), Shelf()
+    shelf.serve(server)
+    run(maker.finish(), f"docker://{server.host}/app:v1")
+    assert [path.rpartition("/")[2] for path in server.paths("PUT") if "manifests" in path] == [name, "v1"]
+    assert shelf.manifests[name] == shelf.manifests["v1"]
+
+
+def test_a_registry_that_knows_sha256_alone_gets_the_image_and_we_a_warning(
+    registry: DockerRegistry, repository: str, maker: LayoutMaker, tmp_path: Path
+) -> None:
+    name, told = by_sha512(maker), list[str]()
+    registries = opener(settings(warn=told.append))
+    with (
+        open_source(f"oci:{maker.finish()}:v1") as opened,
+        open_destination(f"docker://{registry.host}/{repository}:v1", others=registries.destination) as destination,
+    ):
+        copy(opened, destination)
+    raw = maker.blob_path(name).read_bytes()
+    assert told == [f"docker://{registry.host}/{repository}:v1: the registry knows it as {digest(raw)}, not as {name}"]
+    run(f"docker://{registry.host}/{repository}@{digest(raw)}", f"oci:{tmp_path / 'back'}:v1")
 
 
 def test_an_error_names_the_registry_and_no_upload_state(server: ScriptedServer, maker: LayoutMaker) -> None:
