@@ -60,6 +60,14 @@ class Backoff:
         self._next = min(self._next * 2, LONGEST)
         self._sleep(seconds)
 
+    def go_on(self) -> bool:
+        """Wait before the next try, if there is to be one."""
+        seconds = self.pause()
+        if seconds is None:
+            return False
+        self.wait(seconds)
+        return True
+
 
 def retry_after(value: str | None, date: str | None) -> float | None:
     """Read Retry-After (RFC 9110 section 10.2.3) in seconds from the answer on; None where it says nothing usable."""

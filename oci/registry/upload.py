@@ -218,7 +218,8 @@ class _Push:
     def _goes_on(self, error: RegistryError, backoff: Backoff) -> bool:
         """Prepare the next attempt after a failure; False: there is none."""
         if isinstance(error, ConnectionFailed):
-            if isinstance(error, NotReached) or not _wait(backoff, error.again):  # not reached: the client did its best
+            done = isinstance(error, NotReached) or not error.again  # not reached: the client did its best
+            if done or not backoff.go_on():
                 return False
             # The second cut of one long request: shorter ones may come through, and an answer that got lost when the
             # server closed the connection may have been a 413.
@@ -231,10 +232,10 @@ class _Push:
             return self._shorter(error)
         if error.status in GONE or "BLOB_UPLOAD_UNKNOWN" in error.codes:
             self.session, self._offset = None, 0
-            return _wait(backoff)
+            return backoff.go_on()
         # 429 was waited for by the client.
         if error.status == 416 or (may_pass(error.status) and error.status != 429):
-            if not _wait(backoff):
+            if not backoff.go_on():
                 return False
             start = self._offset
             self._take_up()
@@ -243,7 +244,7 @@ class _Push:
             return True
         if self._offset and not _SPOILT.isdisjoint(error.codes):  # what it kept from before a cut was not what we sent
             self._anew()
-            return _wait(backoff)
+            return backoff.go_on()
         return False
 
     def _shorter(self, error: RegistryRefused) -> bool:
@@ -273,12 +274,3 @@ class _Push:
         if self.session is not None:
             cancel(self._repository, self.session)
         self.session, self._offset = None, 0
-
-
-def _wait(backoff: Backoff, again: bool = True) -> bool:
-    """Wait before the next attempt; False: there is to be none."""
-    seconds = backoff.pause() if again else None
-    if seconds is None:
-        return False
-    backoff.wait(seconds)
-    return True

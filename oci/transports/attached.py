@@ -14,6 +14,7 @@ from oci.layout.blobs import is_at_hand
 from oci.layout.documents import read_document
 from oci.layout.walk import is_document
 from oci.spec.descriptor import Descriptor
+from oci.spec.digest import Digest
 from oci.spec.record import Record
 from oci.transports.base import ImageSource, Warn
 
@@ -42,45 +43,61 @@ def gather(
     Referrers that are listed and not stored, or that refer to something else, are left out, with a warning: a registry
     that lists the signature of another image would have us bring it to our own, where it counts. LimitExceeded.
     """
-    found: list[Attached] = []
-    seen = {subject.digest for subject in subjects}
-    level, contents = list(subjects), 0
+    gathering = _Gathering(source, plan, warn)
+    gathering.seen.update(subject.digest for subject in subjects)
+    level = list(subjects)
     for depth in range(MAX_CHAIN + 1):
         below: list[Descriptor] = []
         for subject in level:
             for referrer in source.referrers(subject):
-                if referrer.digest in seen:
+                if referrer.digest in gathering.seen:
                     continue
-                seen.add(referrer.digest)
                 if depth == MAX_CHAIN:
                     raise LimitExceeded(f"referrers of referrers of {source.reference}", MAX_CHAIN)
-                if len(found) >= MAX_REFERRERS:
-                    raise LimitExceeded(f"referrers of {source.reference}", MAX_REFERRERS)
-                if not is_document(referrer) or not is_at_hand(source, referrer):
-                    if warn is not None:
-                        warn(
-                            f"{source.reference}: {referrer.digest}, which refers to it, is not stored there; left out"
-                        )
-                    continue
-                model = read_document(source, referrer).model
-                if model.subject is None or model.subject.digest != subject.digest:
-                    if warn is not None:
-                        warn(f"{source.reference}: {referrer.digest} is listed, but does not refer to it; left out")
-                    continue
-                blobs, documents = plan(referrer)
-                contents += len(blobs) + len(documents)
-                if contents > MAX_CONTENTS:
-                    raise LimitExceeded(f"blobs of the referrers of {source.reference}", MAX_CONTENTS)
-                # What a list says is not the referrer's own word: only its type goes on, if there is one.
-                plain = Descriptor(
-                    media_type=referrer.media_type,
-                    digest=referrer.digest,
-                    size=referrer.size,
-                    artifact_type=None if referrer.artifact_type is None else model.listed_type,
-                )
-                found.append(Attached(referrer=plain, blobs=tuple(blobs), documents=tuple(documents[:-1])))
-                new = [one for one in documents[:-1] if one.digest not in seen]
-                seen.update(one.digest for one in new)
-                below += [*new, referrer]
+                below += gathering.take(referrer, subject)
         level = below
-    return tuple(found)
+    return tuple(gathering.found)
+
+
+class _Gathering:
+    """What was found so far; each digest is taken once."""
+
+    def __init__(self, source: ImageSource, plan: Plan, warn: Warn | None) -> None:
+        self._source, self._plan, self._warn = source, plan, warn
+        self.found: list[Attached] = []
+        self.seen: set[Digest] = set()
+        self._contents = 0
+
+    def take(self, referrer: Descriptor, subject: Descriptor) -> list[Descriptor]:
+        """Take what is listed as a referrer of `subject`, if it is one; give what may have referrers in turn."""
+        self.seen.add(referrer.digest)
+        where = self._source.reference
+        if len(self.found) >= MAX_REFERRERS:
+            raise LimitExceeded(f"referrers of {where}", MAX_REFERRERS)
+        if not is_document(referrer) or not is_at_hand(self._source, referrer):
+            self._leave_out(f"{referrer.digest}, which refers to it, is not stored there")
+            return []
+        model = read_document(self._source, referrer).model
+        if model.subject is None or model.subject.digest != subject.digest:
+            self._leave_out(f"{referrer.digest} is listed, but does not refer to it")
+            return []
+        blobs, documents = self._plan(referrer)
+        self._contents += len(blobs) + len(documents)
+        if self._contents > MAX_CONTENTS:
+            raise LimitExceeded(f"blobs of the referrers of {where}", MAX_CONTENTS)
+        # What a list says is not the referrer's own word: only its type goes on, if there is one.
+        plain = Descriptor(
+            media_type=referrer.media_type,
+            digest=referrer.digest,
+            size=referrer.size,
+            artifact_type=None if referrer.artifact_type is None else model.listed_type,
+        )
+        *below, _ = documents
+        self.found.append(Attached(referrer=plain, blobs=tuple(blobs), documents=tuple(below)))
+        new = [one for one in below if one.digest not in self.seen]
+        self.seen.update(one.digest for one in new)
+        return [*new, referrer]
+
+    def _leave_out(self, reason: str) -> None:
+        if self._warn is not None:
+            self._warn(f"{self._source.reference}: {reason}; left out")
