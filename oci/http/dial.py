@@ -27,11 +27,8 @@ def dial(
     """Give a connection within `seconds`; OSError (TimeoutError, gaierror) for the reason that there is none."""
     waiting = _in_turns(socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM))[:MAX_ADDRESSES]
     waiting.reverse()
-    begun: dict[int, socket.socket] = {}
-    failed = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
-    deadline = monotonic() + seconds
-    poll = select.poll()
-    next_at = 0.0
+    deadline, next_at = monotonic() + seconds, 0.0
+    race = _Race(options)
     try:
         while True:
             now = monotonic()
@@ -39,42 +36,68 @@ def dial(
                 raise OSError(errno.ECANCELED, "closed by us")
             if now >= deadline:
                 raise TimeoutError
-            if waiting and (not begun or now >= next_at):
-                family, kind, protocol, address = waiting.pop()
-                try:
-                    sock = socket.socket(family, kind, protocol)
-                except OSError as error:  # a family that this machine doesn't have
-                    failed = error
+            if waiting and (not race.begun or now >= next_at):
+                if not race.begin(waiting.pop()):
                     continue
-                begun[sock.fileno()] = sock
-                sock.setblocking(False)
-                for option in options:
-                    sock.setsockopt(*option)
-                code = sock.connect_ex(address)
-                if code not in (0, errno.EINPROGRESS):
-                    failed = OSError(code, os.strerror(code))
-                    begun.pop(sock.fileno()).close()
-                    continue
-                poll.register(sock, select.POLLOUT)
                 next_at = now + STAGGER
-            if not begun:
-                raise failed
-            wait = min(TICK, deadline - now, next_at - now if waiting else TICK)
-            for number, _ in poll.poll(max(1, int(wait * 1000))):
-                code = begun[number].getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-                if code == 0:
-                    sock = begun.pop(number)
-                    sock.settimeout(seconds)
-                    return sock
-                failed = OSError(code, os.strerror(code))
-                poll.unregister(number)
-                begun.pop(number).close()
+            if not race.begun:
+                raise race.failed
+            sock = race.wait(min(TICK, deadline - now, next_at - now if waiting else TICK))
+            if sock is not None:
+                sock.settimeout(seconds)
+                return sock
     finally:
-        for sock in begun.values():
-            sock.close()
+        race.close()
 
 
 _Address = tuple[int, int, int, tuple[object, ...]]
+
+
+class _Race:
+    """Connections on their way, to several addresses of one name; `failed` is why the last one that failed did."""
+
+    def __init__(self, options: Iterable[tuple[int, int, int]]) -> None:
+        self._options, self._poll = tuple(options), select.poll()
+        self.begun: dict[int, socket.socket] = {}
+        self.failed = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+
+    def begin(self, place: _Address) -> bool:
+        """Begin to connect; False where that failed at once."""
+        family, kind, protocol, address = place
+        try:
+            sock = socket.socket(family, kind, protocol)
+        except OSError as error:  # a family that this machine doesn't have
+            self.failed = error
+            return False
+        self.begun[sock.fileno()] = sock
+        sock.setblocking(False)
+        for option in self._options:
+            sock.setsockopt(*option)
+        code = sock.connect_ex(address)
+        if code not in (0, errno.EINPROGRESS):
+            self._fail(sock.fileno(), code)
+            return False
+        self._poll.register(sock, select.POLLOUT)
+        return True
+
+    def wait(self, seconds: float) -> socket.socket | None:
+        """Give the first one that is there within so many seconds."""
+        for number, _ in self._poll.poll(max(1, int(seconds * 1000))):
+            code = self.begun[number].getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if code == 0:
+                return self.begun.pop(number)
+            self._poll.unregister(number)
+            self._fail(number, code)
+        return None
+
+    def _fail(self, number: int, code: int) -> None:
+        self.failed = OSError(code, os.strerror(code))
+        self.begun.pop(number).close()
+
+    def close(self) -> None:
+        """Give up all that are not there yet."""
+        for sock in self.begun.values():
+            sock.close()
 
 
 def _in_turns(found: Iterable[tuple[int, int, int, str, tuple[object, ...]]]) -> list[_Address]:
