@@ -226,6 +226,7 @@ class Web(HTTPServer):
                     conn.socket.setblocking(False)
                     conn.socket.send(_BUSY)
                     conn.socket.shutdown(socket.SHUT_WR)
+                    conn.socket.recv(MAX_HEAD)  # a close with bytes unread would take the answer back
             conn.close()
 
     def serving(self, connection: Connection) -> _Serving:
