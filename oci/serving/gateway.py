@@ -89,7 +89,7 @@ class Head(cheroot.HTTPRequest):
 
     def simple_response(self, status: object, msg: str = "") -> None:
         self.close_connection = True
-        body = error_body("UNSUPPORTED", msg or str(status))
+        body = error_body("UNKNOWN" if str(status).startswith("500") else "UNSUPPORTED", msg or str(status))
         head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         with suppress(OSError):
             self.conn.wfile.write(f"{head}Connection: close\r\n\r\n".encode("latin-1", "replace") + body)

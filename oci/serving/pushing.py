@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
+from contextlib import nullcontext
+
 from oci.errors import DigestMismatch, InvalidDigest, InvalidDocument, UnsupportedDigest
 from oci.layout.documents import MAX_DOCUMENT
 from oci.serving.contents import Contents
@@ -20,6 +24,7 @@ __all__ = ["Pushing"]
 
 MAX_DIGEST = 250  # characters: it becomes the name of a file; sha512 has 135
 MAX_TAGS = 100  # tags in one push of a manifest by digest; the draft of spec 1.2 asks for ten at least
+LARGE = 256 << 10  # bytes of a manifest; larger ones are taken one by one: each needs twenty times that memory
 
 
 class Pushing:
@@ -27,6 +32,7 @@ class Pushing:
 
     def __init__(self, store: Store, uploads: Uploads) -> None:
         self._store, self._uploads = store, uploads
+        self._large = threading.Lock()
 
     # Blobs
 
@@ -144,6 +150,19 @@ class Pushing:
             if not is_tag(tag):
                 raise Refusal(400, "MANIFEST_INVALID", f"{tag} is not a tag")
         media_type = request.headers.get("content-type", "").partition(";")[0].strip() or None
+        with self._large if len(raw) > LARGE else nullcontext():
+            subject = self._keep(raw, media_type, digest, repository, list(dict.fromkeys(tags)))
+        headers = [("Location", f"/v2/{repository}/manifests/{digest}"), ("Docker-Content-Digest", str(digest))]
+        if subject is not None:
+            headers.append(("OCI-Subject", str(subject.digest)))
+        if tags and isinstance(reference, Digest):
+            headers.append(("OCI-Tag", ", ".join(tags)))
+        return Answer(201, headers)
+
+    def _keep(
+        self, raw: bytes, media_type: str | None, digest: Digest, repository: str, tags: Sequence[str]
+    ) -> Descriptor | None:
+        """Make a manifest one of a repository's; gives its subject."""
         try:
             document = parse_document(raw, media_type)
         except InvalidDocument as error:
@@ -158,13 +177,8 @@ class Pushing:
         with self._store.layout.blobs.hold():
             self._store.layout.blobs.put([raw], expected=descriptor)
             self._store.library.keep(descriptor, contents)
-            self._store.put_manifest(repository, descriptor, list(dict.fromkeys(tags)))
-        headers = [("Location", f"/v2/{repository}/manifests/{digest}"), ("Docker-Content-Digest", str(digest))]
-        if contents.subject is not None:
-            headers.append(("OCI-Subject", str(contents.subject.digest)))
-        if tags and isinstance(reference, Digest):
-            headers.append(("OCI-Tag", ", ".join(tags)))
-        return Answer(201, headers)
+            self._store.put_manifest(repository, descriptor, tags)
+        return contents.subject
 
     def delete_manifest(self, request: Request, repository: str, reference: str | Digest) -> Answer:
         """end-9: a tag, or a manifest with all its tags."""

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import threading
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from oci.errors import OciError
+from oci.errors import InvalidDocument, OciError
 from oci.serving import Server
 from oci.serving.incoming import GRACE, MIN_RATE, Pace
+from oci.serving.pushing import LARGE
 from oci.serving.sockets import THREADS
+from oci.spec.document import parse_document
 from tests.support.calling import Caller, raw
 
 
@@ -168,19 +172,55 @@ def test_what_finds_no_place_in_the_queue_is_told_so_at_once(tmp_path: Path, mon
         with Caller(server.host) as caller:
             target = caller("POST", "/v2/app/blobs/uploads/").location
         body = f"PATCH {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc".encode()
+        time.sleep(0.2)  # the end of that connection has been seen
         with raw(server.host, body), ExitStack() as waiting:
-            time.sleep(0.2)
-            found = []
-            for _ in range(3):
-                connection = waiting.enter_context(raw(server.host, b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n"))
-                connection.settimeout(0.3)
-                with suppress(TimeoutError):
+            time.sleep(0.2)  # and this one has the only thread
+            sent = b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n"
+            crowd = [waiting.enter_context(raw(server.host, sent)) for _ in range(3)]
+            found, until = list[bytes](), time.monotonic() + 5
+            while len(found) < 2 and time.monotonic() < until:  # one of the three waits
+                for connection in select.select(crowd, [], [], 0.1)[0]:
                     found.append(connection.recv(65536))
-    assert len(found) >= 2  # one may wait; the end of the first connection waits too
+                    crowd.remove(connection)
+    assert len(found) >= 2
     for reply in found:
         assert reply.startswith(b"HTTP/1.1 503 ")
         assert b'"TOOMANYREQUESTS"' in reply
     assert not any(line.startswith("error") for line in lines)
+
+
+def test_large_manifests_are_taken_one_by_one_and_small_ones_pass_them(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside, most, largest = [0], [0], threading.Event()
+    small_is_done = threading.Event()
+
+    def parse(raw: bytes, media_type: str | None) -> Any:
+        if len(raw) < LARGE:
+            return parse_document(raw, media_type)
+        inside[0] += 1
+        most[0] = max(inside[0], most[0])
+        largest.set()
+        small_is_done.wait(5)
+        inside[0] -= 1
+        raise InvalidDocument("not this one")
+
+    monkeypatch.setattr("oci.serving.pushing.parse_document", parse)
+
+    def push() -> None:
+        with Caller(server.host) as caller:
+            assert caller("PUT", "/v2/app/manifests/large", b" " * (LARGE + 1)).status == 400
+
+    threads = [threading.Thread(target=push) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    largest.wait(5)
+    with Caller(server.host, timeout=4) as caller:
+        caller.push_image("app", "small")
+    small_is_done.set()
+    for thread in threads:
+        thread.join()
+    assert most == [1]
 
 
 def test_many_clients_at_once_are_answered(server: Server) -> None:
