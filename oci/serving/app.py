@@ -1,8 +1,9 @@
 """Which URL is which endpoint of distribution-spec v1.1.1 (spec.md#endpoints), and any failure as an answer.
 
 `handle` never raises for what a client or the disk does: a Refusal is an answer, a full disk is 507, any other failure
-500 and one line in the log. Names are checked here, before anything is looked for: a repository's name, a tag and a
-digest that keep their grammars can't leave a folder, end a header or forge a line.
+500 and one line in the log. Names are checked here, before anything is looked for: a repository's name and a digest that
+keep their grammars can't leave a folder, end a header or forge a line. A tag is looked for among those that are there,
+and checked where it is new.
 """
 
 from __future__ import annotations
@@ -111,10 +112,10 @@ class App:
         return methods
 
     def _manifests(self, repository: str, name: str) -> dict[str, Handler]:
-        reference, pushing = _reference(name), self._pushing
+        reference, pushing = parse_digest(name) if ":" in name else name, self._pushing
         methods: dict[str, Handler] = {"GET": lambda r: pulling.manifest(self._store, r, repository, reference)}
         if pushing is not None:
-            methods["PUT"] = lambda r: pushing.put_manifest(r, repository, reference)
+            methods["PUT"] = lambda r: pushing.put_manifest(r, repository, _new_reference(reference))
             methods["DELETE"] = lambda r: pushing.delete_manifest(r, repository, reference)
         return methods
 
@@ -136,12 +137,11 @@ def _repository(name: str) -> str:
     return name
 
 
-def _reference(text: str) -> str | Digest:
-    if ":" in text:
-        return parse_digest(text)
-    if not is_tag(text):
-        raise Refusal(400, "MANIFEST_INVALID", f"{text} is neither a tag nor a digest")
-    return text
+def _new_reference(reference: str | Digest) -> str | Digest:
+    """Refuse what is no tag; one that is only asked for isn't there, and nothing more is to be said."""
+    if isinstance(reference, str) and not is_tag(reference):
+        raise Refusal(400, "MANIFEST_INVALID", f"{reference} is neither a tag nor a digest")
+    return reference
 
 
 def _why(error: OciError | OSError) -> tuple[int, str, str]:

@@ -43,7 +43,7 @@ def test_a_deleted_manifest_is_gone_with_all_its_tags(caller: Caller) -> None:
     assert caller("GET", f"/v2/app/manifests/{other}").status == 200
 
 
-@pytest.mark.parametrize("reference", ["nope", DUMMY])
+@pytest.mark.parametrize("reference", ["nope", DUMMY, ".no-tag"])
 def test_deleting_what_is_not_there_is_404(caller: Caller, reference: str) -> None:
     caller.push_image("app", "v1")
     reply = caller("DELETE", f"/v2/app/manifests/{reference}")
