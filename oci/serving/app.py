@@ -1,9 +1,9 @@
 """Which URL is which endpoint of distribution-spec v1.1.1 (spec.md#endpoints), and any failure as an answer.
 
 `handle` never raises for what a client or the disk does: a Refusal is an answer, a full disk is 507, any other failure
-500 and one line in the log. Names are checked here, before anything is looked for: a repository's name and a digest that
-keep their grammars can't leave a folder, end a header or forge a line. A tag is looked for among those that are there,
-and checked where it is new.
+500 and one line in the log. Names are checked here, before anything is looked for: a repository's name and a digest
+that keep their grammars can't leave a folder, end a header or forge a line. A tag is looked for among those that are
+there, and checked where it is new.
 """
 
 from __future__ import annotations
