@@ -7,9 +7,7 @@ it. In a registry it is pushed by its digest; in a layout it gets an entry witho
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from oci.artifact.files import Annotations, File
+from oci.artifact.files import Draft
 from oci.artifact.pack import pack
 from oci.errors import InvalidInput
 from oci.layout.walk import is_document
@@ -23,12 +21,8 @@ __all__ = ["attach"]
 def attach(
     destination: ImageDestination,
     subject: Descriptor,
-    files: Sequence[File],
+    draft: Draft,
     *,
-    artifact_type: str,
-    config: File | None = None,
-    annotations: Annotations | None = None,
-    created: str | None = None,
     progress: Progress | None = None,
     warn: Warn | None = None,
 ) -> Descriptor:
@@ -36,22 +30,18 @@ def attach(
 
     `destination` is opened where the subject is, without a tag. Raises InvalidInput where there is nothing to attach.
     """
-    if not files and not (annotations is not None and annotations.manifest):
+    if not draft.files and not draft.annotations.manifest:
         raise InvalidInput("there is nothing to attach: name a file, or give an annotation")
     if not is_document(subject):
         raise InvalidInput(f"only manifests and indexes can be attached to, not {subject.media_type}")
     manifest = pack(
         destination,
-        files,
-        artifact_type=artifact_type,
-        config=config,
+        draft,
         subject=Descriptor(media_type=subject.media_type, digest=subject.digest, size=subject.size),
-        annotations=annotations,
-        created=created,
         progress=progress,
         warn=warn,
     )
     # In a list of manifests the type stands in the descriptor (image-spec descriptor.md, artifactType).
-    attached = manifest.descriptor.replace(artifact_type=artifact_type)
+    attached = manifest.descriptor.replace(artifact_type=manifest.model.listed_type)
     destination.commit(manifest.raw, attached)
     return attached

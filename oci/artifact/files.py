@@ -1,4 +1,4 @@
-"""What a person names to be pushed: `FILE[:TYPE]`, and the annotations that go with it."""
+"""What a person wants pushed: files as `FILE[:TYPE]`, and what is said of them and of the whole."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from oci.spec.annotations import TITLE
 from oci.spec.record import Record, field
 from oci.spec.wire import Fields, loads
 
-__all__ = ["Annotations", "File", "read_annotations"]
+__all__ = ["Annotations", "Draft", "File", "read_annotations"]
 
 MAX_ANNOTATION_FILE = 4 << 20  # bytes: what it says has to fit into a manifest, which has this limit
 
@@ -83,6 +83,19 @@ class Annotations(Record):
     def unused(self, files: Iterable[File]) -> list[str]:
         """Name the files that are annotated but not pushed: probably typing errors."""
         return sorted(set(self.files) - {file.path for file in files})
+
+
+class Draft(Record):
+    """An artifact as it is wanted; `created` is RFC 3339 text.
+
+    `artifact_type` may be left out beside a `config`, whose media type then says it; beside neither it is "unknown".
+    """
+
+    files: tuple[File, ...] = ()
+    artifact_type: str | None = None
+    config: File | None = None
+    annotations: Annotations = Annotations()
+    created: str | None = None
 
 
 def read_annotations(path: str) -> Annotations:

@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 
-from oci.artifact.files import Annotations, File
+from oci.artifact.files import Draft, File
 from oci.artifact.folder import pack_folder
 from oci.artifact.names import (
     CONTENT_DIGEST,
@@ -42,68 +42,40 @@ _FILE_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 def push(
-    destination: ImageDestination,
-    files: Sequence[File],
-    *,
-    artifact_type: str | None = None,
-    config: File | None = None,
-    annotations: Annotations | None = None,
-    created: str | None = None,
-    progress: Progress | None = None,
-    warn: Warn | None = None,
+    destination: ImageDestination, draft: Draft, *, progress: Progress | None = None, warn: Warn | None = None
 ) -> Descriptor:
     """Push files as an artifact, and make it what the destination's reference names. See `pack`."""
-    manifest = pack(
-        destination,
-        files,
-        artifact_type=artifact_type,
-        config=config,
-        annotations=annotations,
-        created=created,
-        progress=progress,
-        warn=warn,
-    )
+    manifest = pack(destination, draft, progress=progress, warn=warn)
     destination.commit(manifest.raw, manifest.descriptor)
     return manifest.descriptor
 
 
 def pack(
     destination: ImageDestination,
-    files: Sequence[File],
+    draft: Draft,
     *,
-    artifact_type: str | None = None,
-    config: File | None = None,
     subject: Descriptor | None = None,
-    annotations: Annotations | None = None,
-    created: str | None = None,
     progress: Progress | None = None,
     warn: Warn | None = None,
 ) -> Document[Manifest]:
     """Bring the blobs of an artifact to a destination; give its manifest, which is still to be stored.
 
-    `artifact_type` may be left out beside a `config`, whose media type then says it; beside neither it is "unknown".
-    `created` is RFC 3339 text. Raises InvalidInput, SourceError, and what writing to the destination raises.
+    Raises InvalidInput, SourceError, and what writing to the destination raises.
     """
-    notes = annotations or Annotations()
-    named = [notes.apply(file) for file in files]
+    config, notes = draft.config, draft.annotations
+    named = [notes.apply(file) for file in draft.files]
     _check_titles([file for file, _ in named])
-    if artifact_type is None and config is None:
-        artifact_type = UNKNOWN_ARTIFACT
-    if artifact_type is not None and not media_types.is_media_type(artifact_type):
-        raise InvalidInput(f"{show(artifact_type)!r} is not a media type (type/subtype, RFC 6838 section 4.2)")
-    kind = UNKNOWN_CONFIG if config is None else config.media_type or UNKNOWN_CONFIG
-    if artifact_type is None and kind == media_types.EMPTY:
-        raise InvalidInput("a config of the empty media type says nothing of the artifact; give its type")
+    artifact_type = _type_of(draft)
     sources = [_Source.look(file, extra) for file, extra in named]
-    packer = _Packer(destination, Meter(progress, sum(source.size for source in sources)), created, warn)
+    packer = _Packer(destination, Meter(progress, sum(source.size for source in sources)), draft.created, warn)
     layers = tuple(packer.add(source) for source in sources)
-    described = EMPTY_DESCRIPTOR if config is None else packer.file(config.path, kind)
+    described = EMPTY_DESCRIPTOR if config is None else packer.file(config.path, _config_type(config))
     if config is None or not layers:
         packer.given(EMPTY_DESCRIPTOR, EMPTY_JSON)
     packer.finish()
     own = dict(notes.manifest)
-    if created is not None:
-        own.setdefault(CREATED, created)
+    if draft.created is not None:
+        own.setdefault(CREATED, draft.created)
     model = Manifest(
         config=described.replace(annotations=_sorted(notes.config)),
         layers=layers or (EMPTY_DESCRIPTOR,),
@@ -112,6 +84,23 @@ def pack(
         annotations=_sorted(own),
     )
     return Document.of(model)
+
+
+def _type_of(draft: Draft) -> str | None:
+    """The artifact's own type; None where its config's says it."""
+    kind = draft.artifact_type
+    if kind is None:
+        if draft.config is None:
+            return UNKNOWN_ARTIFACT
+        if _config_type(draft.config) == media_types.EMPTY:
+            raise InvalidInput("a config of the empty media type says nothing of the artifact; give its type")
+    elif not media_types.is_media_type(kind):
+        raise InvalidInput(f"{show(kind)!r} is not a media type (type/subtype, RFC 6838 section 4.2)")
+    return kind
+
+
+def _config_type(config: File) -> str:
+    return config.media_type or UNKNOWN_CONFIG
 
 
 def _sorted(annotations: Mapping[str, str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from oci.cli.session import Session
 from oci.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from oci.artifact.files import Annotations, File
+    from oci.artifact.files import Annotations, Draft
 
 Files = Annotated[
     list[str] | None,
@@ -54,45 +54,53 @@ Created = Annotated[
 ]
 
 
-class Given:
-    """What the command line says of files and annotations, read and checked before anything is opened."""
+def draft(
+    session: Session,
+    *,
+    files: Sequence[str] | None,
+    artifact_type: str | None,
+    config: str | None,
+    annotation: Sequence[str] | None,
+    annotation_file: str | None,
+    created: str | None,
+) -> Draft:
+    """Read and check what the command line says of an artifact, before anything is opened."""
+    from oci.artifact.files import Draft, File
 
-    def __init__(
-        self,
-        session: Session,
-        files: Sequence[str] | None,
-        config: str | None,
-        annotation: Sequence[str] | None,
-        annotation_file: str | None,
-    ) -> None:
-        from oci.artifact.files import File
-
-        try:
-            self.files: list[File] = [File.parse(text) for text in files or ()]
-            self.config: File | None = None if config is None else File.parse(config)
-        except InvalidInput as error:
-            raise UsageError(str(error)) from None
-        self.annotations = self._annotations(annotation or (), annotation_file)
-        for name in self.annotations.unused(self.files):
-            session.warn(f"{annotation_file}: annotates {name!r}, which is no FILE of this command")
-
-    @staticmethod
-    def _annotations(words: Sequence[str], path: str | None) -> Annotations:
-        from oci.artifact.files import Annotations, read_annotations
-
-        found = Annotations() if path is None else read_annotations(path)
-        manifest = dict(found.manifest)
-        for word in words:
-            key, equals, value = word.partition("=")
-            if not key or not equals:
-                raise UsageError(f"--annotation {word!r}: expected KEY=VALUE")
-            manifest[key] = value
-        return found.replace(manifest=manifest)
+    try:
+        named = tuple(File.parse(text) for text in files or ())
+        named_config = None if config is None else File.parse(config)
+    except InvalidInput as error:
+        raise UsageError(str(error)) from None
+    annotations = _annotations(annotation or (), annotation_file)
+    for name in annotations.unused(named):
+        session.warn(f"{annotation_file}: annotates {name!r}, which is no FILE of this command")
+    return Draft(
+        files=named,
+        artifact_type=artifact_type,
+        config=named_config,
+        annotations=annotations,
+        created=session.created(created),
+    )
 
 
-def media_type(option: str, text: str | None) -> str | None:
+def _annotations(words: Sequence[str], path: str | None) -> Annotations:
+    from oci.artifact.files import Annotations, read_annotations
+
+    found = Annotations() if path is None else read_annotations(path)
+    manifest = dict(found.manifest)
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not key or not equals:
+            raise UsageError(f"--annotation {word!r}: expected KEY=VALUE")
+        manifest[key] = value
+    return found.replace(manifest=manifest)
+
+
+def media_type(option: str, text: str) -> str:
+    """Read an option that is a media type."""
     from oci.spec.media_types import is_media_type
 
-    if text is not None and not is_media_type(text):
+    if not is_media_type(text):
         raise UsageError(f"{option} {text!r}: not a media type (type/subtype, RFC 6838 section 4.2)")
     return text

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from oci.cli import options, output, sources
-from oci.cli.artifact_files import AnnotationFile, AnnotationWords, Config, Created, Files, Given, media_type
+from oci.cli.artifact_files import AnnotationFile, AnnotationWords, Config, Created, Files, draft, media_type
 from oci.cli.failures import UsageError, blamed_on
 from oci.cli.session import Session
 
@@ -64,20 +64,18 @@ def push(
     from oci.artifact.pack import push as push_files
 
     session = Session.of(context)
-    given = Given(session, files, config, annotation, annotation_file)
-    time = session.created(created)
+    wanted = draft(
+        session,
+        files=files,
+        artifact_type=None if artifact_type is None else media_type("--artifact-type", artifact_type),
+        config=config,
+        annotation=annotation,
+        annotation_file=annotation_file,
+        created=created,
+    )
     target = sources.parse_destination(reference)
     with sources.open_for_writing(session, target) as destination, session.progress("pushing") as progress:
-        written = push_files(
-            destination,
-            given.files,
-            artifact_type=media_type("--artifact-type", artifact_type),
-            config=given.config,
-            annotations=given.annotations,
-            created=time,
-            progress=progress,
-            warn=session.warn,
-        )
+        written = push_files(destination, wanted, progress=progress, warn=session.warn)
     sources.say_written(reference, target, written, json=json)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from oci.cli import options, output, sources
-from oci.cli.artifact_files import AnnotationFile, AnnotationWords, Config, Created, Files, Given, media_type
+from oci.cli.artifact_files import AnnotationFile, AnnotationWords, Config, Created, Files, draft, media_type
 from oci.cli.failures import UsageError
 from oci.cli.session import Session
 from oci.errors import show
@@ -134,29 +134,24 @@ def attach(
     session = Session.of(context)
     if not artifact_type:
         raise UsageError("say what is attached: --type, a media type such as application/spdx+json")
-    kind = media_type("--type", artifact_type)
-    assert kind is not None
-    given = Given(session, files, config, annotation, annotation_file)
-    if not given.files and not given.annotations.manifest:
+    wanted = draft(
+        session,
+        files=files,
+        artifact_type=media_type("--type", artifact_type),
+        config=config,
+        annotation=annotation,
+        annotation_file=annotation_file,
+        created=created,
+    )
+    if not wanted.files and not wanted.annotations.manifest:
         raise UsageError("there is nothing to attach: name a file, or give --annotation")
-    time = session.created(created)
     subject_ref = _writable_beside(reference)
-    wanted = options.parse_platform(platform)
+    chosen = options.parse_platform(platform)
     with _where_it_goes(session, subject_ref) as source:
-        subject = source.resolve(wanted)
+        subject = source.resolve(chosen)
     target = subject_ref.replace(tag=None, digest=None)
     with sources.open_for_writing(session, target) as destination, session.progress("attaching") as progress:
-        written = attach_files(
-            destination,
-            subject,
-            given.files,
-            artifact_type=kind,
-            config=given.config,
-            annotations=given.annotations,
-            created=time,
-            progress=progress,
-            warn=session.warn,
-        )
+        written = attach_files(destination, subject, wanted, progress=progress, warn=session.warn)
     if json:
         output.document(
             {

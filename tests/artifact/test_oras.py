@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from oci.artifact.files import File
+from oci.artifact.files import Draft, File
 from oci.artifact.pack import push
 from oci.artifact.pull import pull
 from oci.registry.settings import Settings
@@ -102,7 +102,7 @@ def test_we_write_what_oras_writes_but_for_the_time(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     Path("hi.txt").write_text("hi\n")
     with open_destination("oci:layout:v1") as destination:
-        found = push(destination, [File.parse(f"hi.txt:{TAR}")], created="2026-01-02T03:04:05Z")
+        found = push(destination, Draft(files=(File.parse(f"hi.txt:{TAR}"),), created="2026-01-02T03:04:05Z"))
     made = Path("layout/blobs/sha256", found.digest.encoded).read_bytes()
     # oras' bytes for the same: Go's JSON has the fields in the order of its structs, and sorts maps.
     expected = {
@@ -141,7 +141,15 @@ def test_oras_py_pulls_ours_and_we_pull_its(
     client = opener(Settings())
     ours, theirs = f"{registry.host}/oras/ours:v1", f"{registry.host}/oras/theirs:v1"
     with open_destination(f"docker://{ours}", others=client.destination) as destination:
-        push(destination, [File.parse("hi.txt"), File.parse("docs")])
+        push(
+            destination,
+            Draft(
+                files=(
+                    File.parse("hi.txt"),
+                    File.parse("docs"),
+                )
+            ),
+        )
     oras.pull(target=ours, outdir="by-oras")
     assert Path("by-oras/docs/l").read_text() == "x"
     assert Path("by-oras/hi.txt").read_text() == "hi\n"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from oci.artifact.files import File
+from oci.artifact.files import Draft, File
 from oci.artifact.pack import push
 from oci.artifact.pull import Pulled, pull
 from oci.errors import DestinationError, InvalidDocument, NotFound
@@ -42,7 +42,7 @@ def test_files_and_folders_come_out_as_they_went_in(tmp_path: Path, monkeypatch:
     (tmp_path / "empty").write_bytes(b"")
     words = ["docs", "a/b.bin", "empty", "a:application/vnd.example.tree.tar+gzip"]
     with open_destination("oci-archive:x.tar:v1") as destination:
-        push(destination, [File.parse(word) for word in words[:3]])
+        push(destination, Draft(files=tuple(map(File.parse, words[:3]))))
     steps: list[int] = []
     with open_source("oci-archive:x.tar") as source:
         made = pull(source, source.resolve(), "out/deep", progress=lambda done, _total, _what: steps.append(done))
@@ -64,7 +64,7 @@ def test_the_contents_of_a_whole_directory(tmp_path: Path, monkeypatch: pytest.M
     (source / "y").symlink_to("sub/x")
     monkeypatch.chdir(source)
     with open_destination(f"oci:{tmp_path}/layout:v1") as destination:
-        push(destination, [File.parse(".")])
+        push(destination, Draft(files=(File.parse("."),)))
     target = tmp_path / "to"
     target.mkdir()
     (target / "mine").write_text("kept")

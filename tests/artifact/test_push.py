@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from oci.artifact.attach import attach
-from oci.artifact.files import Annotations, File, read_annotations
+from oci.artifact.files import Annotations, Draft, File, read_annotations
 from oci.artifact.pack import push
 from oci.errors import InvalidDocument, InvalidInput, LimitExceeded, SourceError
 from oci.spec.descriptor import Descriptor
+from oci.transports.base import Warn
 from oci.transports.names import open_destination, open_source
 from oci.verification.verify import verify
 from tests.support.images import digest
@@ -42,10 +43,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def pushed(*words: str, to: str = "oci:layout:v1", **options: Any) -> dict[str, Any]:
+def pushed(*words: str, to: str = "oci:layout:v1", warn: Warn | None = None, **options: Any) -> dict[str, Any]:
     """Push, and give the manifest as plain JSON."""
     with open_destination(to) as destination:
-        found = push(destination, [File.parse(word) for word in words], **options)
+        found = push(destination, Draft(files=tuple(map(File.parse, words)), **options), warn=warn)
     return manifest_of(found)
 
 
@@ -269,7 +270,15 @@ def test_a_special_file_in_a_directory_is_left_out_with_a_warning() -> None:
 def test_an_archive_and_a_layout_hold_the_same_artifact() -> None:
     pushed("hi.txt", "docs")
     with open_destination("oci-archive:a.tar:v1") as destination:
-        found = push(destination, [File.parse("hi.txt"), File.parse("docs")])
+        found = push(
+            destination,
+            Draft(
+                files=(
+                    File.parse("hi.txt"),
+                    File.parse("docs"),
+                )
+            ),
+        )
     with open_source("oci:layout:v1") as source:
         assert source.resolve().digest == found.digest
 
@@ -279,10 +288,12 @@ def test_an_archive_and_a_layout_hold_the_same_artifact() -> None:
 
 def test_what_is_attached_names_its_subject_and_is_found_as_its_referrer() -> None:
     with open_destination("oci:layout:v1") as destination:
-        subject = push(destination, [File.parse("hi.txt")], artifact_type="a/b")
+        subject = push(destination, Draft(files=(File.parse("hi.txt"),), artifact_type="a/b"))
     with open_destination("oci:layout") as destination:
         found = attach(
-            destination, subject, [File.parse("sub/deep.json:application/json")], artifact_type="application/spdx+json"
+            destination,
+            subject,
+            Draft(files=(File.parse("sub/deep.json:application/json"),), artifact_type="application/spdx+json"),
         )
     made = manifest_of(found)
     assert made["subject"] == {
@@ -305,11 +316,15 @@ def test_what_is_attached_names_its_subject_and_is_found_as_its_referrer() -> No
 
 def test_annotations_alone_can_be_attached_but_not_nothing() -> None:
     with open_destination("oci:layout:v1") as destination:
-        subject = push(destination, [File.parse("hi.txt")])
+        subject = push(destination, Draft(files=(File.parse("hi.txt"),)))
     with open_destination("oci:layout") as destination:
         with pytest.raises(InvalidInput, match="nothing to attach"):
-            attach(destination, subject, [], artifact_type="a/b")
-        found = attach(destination, subject, [], artifact_type="a/b", annotations=Annotations(manifest={"k": "v"}))
+            attach(destination, subject, Draft(artifact_type="a/b"))
+        found = attach(destination, subject, Draft(artifact_type="a/b", annotations=Annotations(manifest={"k": "v"})))
         with pytest.raises(InvalidInput, match="only manifests"):
-            attach(destination, subject.replace(media_type="text/plain"), [File.parse("hi.txt")], artifact_type="a/b")
+            attach(
+                destination,
+                subject.replace(media_type="text/plain"),
+                Draft(files=(File.parse("hi.txt"),), artifact_type="a/b"),
+            )
     assert manifest_of(found)["annotations"] == {"k": "v"}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from oci.artifact.attach import attach
-from oci.artifact.files import File
+from oci.artifact.files import Draft, File
 from oci.artifact.pack import push
 from oci.artifact.pull import pull
 from oci.registry.settings import Settings
@@ -57,13 +57,13 @@ def client() -> Opener:
 
 def pushed(reference: str, *words: str) -> Descriptor:
     with open_destination(reference, others=client().destination) as destination:
-        return push(destination, [File.parse(word) for word in words], artifact_type="application/vnd.x")
+        return push(destination, Draft(files=tuple(map(File.parse, words)), artifact_type="application/vnd.x"))
 
 
 def attached(reference: str, subject: Descriptor, word: str, kind: str = "a/b") -> Descriptor:
     beside = parse_name(reference.removeprefix("docker://")).replace(tag=None, digest=None)
     with open_destination(beside, others=client().destination) as destination:
-        return attach(destination, subject, [File.parse(word)], artifact_type=kind)
+        return attach(destination, subject, Draft(files=(File.parse(word),), artifact_type=kind))
 
 
 def referrers(reference: str, subject: Descriptor) -> dict[str, str | None]:

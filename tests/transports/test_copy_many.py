@@ -348,14 +348,14 @@ def test_an_image_of_an_inner_index_is_listed_in_the_new_one(maker: LayoutMaker)
 
 def test_referrers_come_along_and_keep_nothing_alone(multi: LayoutMaker) -> None:
     from oci.artifact.attach import attach
-    from oci.artifact.files import Annotations
+    from oci.artifact.files import Annotations, Draft
     from oci.transports.from_layout import LayoutDestination
 
     with open_source("oci:from:single") as source:
         subject = source.resolve()
     notes = Annotations(manifest={"k": "v"})
     with LayoutDestination(Layout.open("from")) as destination:
-        made = attach(destination, subject, [], artifact_type="a/b", annotations=notes)
+        made = attach(destination, subject, Draft(artifact_type="a/b", annotations=notes))
     for _ in range(2):
         (found,) = run((synced(tags=("single",), referrers=True),))
         assert found.status == "copied"
