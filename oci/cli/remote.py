@@ -16,7 +16,7 @@ from oci.cli.failures import UsageError
 from oci.cli.session import Session
 from oci.errors import InvalidReference, show
 from oci.spec.annotations import is_tag
-from oci.spec.reference import DEFAULT_REGISTRY, RegistryRef, is_host, parse_name
+from oci.spec.reference import DEFAULT_REGISTRY, RegistryRef, has_tag, is_host, parse_name
 
 if TYPE_CHECKING:
     from oci.inspect.listing import Row
@@ -96,7 +96,7 @@ def names_host(name: str) -> bool:
 
 def _says_which(name: str) -> bool:
     """Whether a name has a tag or a digest, and not only the default one."""
-    return "@" in name or ":" in name.rpartition("/")[2]
+    return "@" in name or has_tag(name)
 
 
 # ls

@@ -185,6 +185,11 @@ def is_host(text: str) -> bool:
     return len(text) <= MAX_REPOSITORY and re.fullmatch(_HOST, text) is not None
 
 
+def has_tag(name: str) -> bool:
+    """Whether a tag was written in `[HOST[:PORT]/]REPO[:TAG][@DIGEST]`: a RegistryRef gets one without."""
+    return ":" in name.partition("@")[0].rpartition("/")[2]
+
+
 def canonical(host: str) -> str:
     """The one name that a registry has here: Docker Hub answers to three."""
     host = host.lower()

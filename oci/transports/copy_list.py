@@ -28,6 +28,7 @@ from oci.spec.reference import (
     Reference,
     RegistryRef,
     StoreRef,
+    has_tag,
     parse_reference,
 )
 
@@ -207,7 +208,7 @@ def _check_target(sync: Sync, where: str) -> None:
 def _has_tag(reference: Reference, text: str) -> bool:
     """Whether a tag was written; a registry's reference gets one by itself."""
     if isinstance(reference, RegistryRef):
-        return ":" in text.partition("@")[0].rpartition("/")[2]
+        return has_tag(text)
     return getattr(reference, "tag", None) is not None
 
 
