@@ -10,7 +10,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 
@@ -41,7 +40,7 @@ def scratch_directory(parent_fd: int, name: bytes, where: str) -> Iterator[tuple
 def _make_scratch(parent_fd: int, name: bytes, where: str) -> tuple[bytes, int]:
     while True:
         # NAME is shortened, so that a long one leaves room for the rest.
-        scratch = _prefix(name) + secrets.token_hex(4).encode()
+        scratch = _prefix(name) + os.urandom(4).hex().encode()
         try:
             os.mkdir(scratch, 0o700, dir_fd=parent_fd)
             root_fd = _open_made(scratch, parent_fd)
