@@ -26,6 +26,8 @@ def headers_to_send(headers: Mapping[str, str], user_agent: str, length: int | N
 
 
 def _is_sendable(value: str) -> bool:
+    if value.isascii() and value.isprintable():
+        return True
     return all(" " <= c <= "~" or c == "\t" or "\xa0" <= c <= "\xff" for c in value)
 
 

@@ -266,4 +266,4 @@ def _is_stale(error: OciError) -> bool:
 
 
 def _is_plain(text: str) -> bool:
-    return len(text) <= 1024 and all("!" <= character <= "~" for character in text)
+    return len(text) <= 1024 and text.isascii() and text.isprintable() and " " not in text
