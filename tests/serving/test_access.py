@@ -307,6 +307,20 @@ def test_an_address_that_is_not_ours_is_one_clear_error(tmp_path: Path) -> None:
         Server(tmp_path / "layout", address="192.0.2.1").__enter__()
 
 
+def test_of_several_addresses_the_first_that_works_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with localhost on a machine whose hosts file has ::1, and whose kernel hasn't."""
+    real = socket.getaddrinfo
+
+    def both(host: str, port: int, *more: int) -> list[object]:
+        return [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", port, 0, 0)), *real(host, port, *more)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", both)
+    with Server(tmp_path / "layout") as server:
+        monkeypatch.undo()
+        with Caller(server.host) as caller:
+            assert caller("GET", "/v2/").status == 200
+
+
 def test_ipv6(tmp_path: Path) -> None:
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
