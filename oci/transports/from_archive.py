@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Self
 
 from oci.errors import DestinationError, LayoutError
 from oci.layout import refs
@@ -23,7 +22,7 @@ from oci.layout.walk import walk
 from oci.spec.descriptor import Descriptor
 from oci.spec.document import Document
 from oci.spec.index import Index
-from oci.transports.base import ImageSource
+from oci.transports.destination import IndexDestination
 from oci.transports.source import ReaderSource
 
 __all__ = ["ArchiveDestination", "ArchiveSource"]
@@ -35,17 +34,14 @@ class ArchiveSource(ReaderSource):
     transport = "oci-archive"
 
 
-class ArchiveDestination:
+class ArchiveDestination(IndexDestination):
     """A tag in an oci-archive; the file changes only with `commit`."""
 
     parallel = 1  # one file, written from its beginning to its end
-    stores_index = True
 
     def __init__(self, path: str | os.PathLike[str], *, tag: str | None = None) -> None:
-        if tag is not None:
-            refs.check_name(tag)
-        self._path, self._tag = os.fspath(path), tag
-        self._referrers: list[Descriptor] = []
+        super().__init__(tag)
+        self._path = os.fspath(path)
         self._old = self._open_old()
         self._writer = ArchiveWriter(path)
 
@@ -64,9 +60,6 @@ class ArchiveDestination:
     def has(self, descriptor: Descriptor) -> bool:
         return self._writer.has(descriptor.digest, descriptor.size)
 
-    def adopt(self, descriptor: Descriptor, source: ImageSource) -> bool:
-        return False
-
     def put_blob(self, descriptor: Descriptor, content: Content) -> None:
         with content() as chunks:
             self._writer.put(chunks, descriptor)
@@ -77,16 +70,9 @@ class ArchiveDestination:
     def put_document(self, raw: bytes, descriptor: Descriptor) -> None:
         self._writer.put((raw,), descriptor)
 
-    def put_referrer(self, raw: bytes, descriptor: Descriptor) -> None:
-        self.put_document(raw, descriptor)
-        self._referrers.append(descriptor)
-
     def commit(self, raw: bytes, descriptor: Descriptor) -> None:
         self.put_document(raw, descriptor)
-        index = self._keep_old()
-        for referrer in self._referrers:
-            index = refs.with_entry(index, referrer)
-        index = refs.with_entry(index, descriptor) if self._tag is None else refs.with_tag(index, self._tag, descriptor)
+        index = self._listed(self._keep_old(), descriptor)
         self._writer.finish(Document.of(index).raw, self._beside(raw, descriptor))
 
     def _beside(self, raw: bytes, descriptor: Descriptor) -> Mapping[str, bytes]:
@@ -106,16 +92,7 @@ class ArchiveDestination:
                         self._writer.put(chunks, descriptor)
         return index.replace(manifests=kept)
 
-    def abort(self) -> None:
-        """Nothing here waits for long."""
-
     def close(self) -> None:
         self._writer.close()
         if self._old is not None:
             self._old.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import Self
 
-from oci.layout import refs
 from oci.layout.blobs import BlobWriter, Content
 from oci.layout.layout import Layout
 from oci.spec.descriptor import Descriptor
-from oci.transports.base import ImageSource
+from oci.transports.destination import IndexDestination
 from oci.transports.source import ReaderSource
 
 __all__ = ["LayoutDestination", "LayoutSource"]
@@ -21,7 +19,7 @@ class LayoutSource(ReaderSource):
     transport = "oci"
 
 
-class LayoutDestination:
+class LayoutDestination(IndexDestination):
     """A tag in a layout directory, which must exist: `Layout.create(path, exist_ok=True)` makes it.
 
     From here until `close` no `gc` of another process removes anything, so what `has` says stays true.
@@ -29,13 +27,10 @@ class LayoutDestination:
 
     # Measured: between fast local disks two at once gain and cost nothing; they pay where a read or an fsync waits.
     parallel = 2
-    stores_index = True
 
     def __init__(self, layout: Layout, *, tag: str | None = None) -> None:
-        if tag is not None:
-            refs.check_name(tag)
-        self.layout, self._tag = layout, tag
-        self._referrers: list[Descriptor] = []
+        super().__init__(tag)
+        self.layout = layout
         self._held = ExitStack()
         self._held.enter_context(layout.blobs.hold())
 
@@ -45,9 +40,6 @@ class LayoutDestination:
 
     def has(self, descriptor: Descriptor) -> bool:
         return self.layout.blobs.keep(descriptor.digest, descriptor.size)
-
-    def adopt(self, descriptor: Descriptor, source: ImageSource) -> bool:
-        return False
 
     def put_blob(self, descriptor: Descriptor, content: Content) -> None:
         # Not `put`: whoever calls has asked, and a look for a file that is not there costs as much as a small blob.
@@ -62,29 +54,10 @@ class LayoutDestination:
     def put_document(self, raw: bytes, descriptor: Descriptor) -> None:
         self.layout.blobs.put((raw,), expected=descriptor)
 
-    def put_referrer(self, raw: bytes, descriptor: Descriptor) -> None:
-        """Store a document that gets an entry without a name: that is how a layout's referrers are found."""
-        self.put_document(raw, descriptor)
-        self._referrers.append(descriptor)
-
     def commit(self, raw: bytes, descriptor: Descriptor) -> None:
         self.put_document(raw, descriptor)
         with self.layout.edit_index() as edit:
-            for referrer in self._referrers:
-                edit.index = refs.with_entry(edit.index, referrer)
-            if self._tag is None:
-                edit.index = refs.with_entry(edit.index, descriptor)
-            else:
-                edit.index = refs.with_tag(edit.index, self._tag, descriptor)
-
-    def abort(self) -> None:
-        """Nothing here waits for long."""
+            edit.index = self._listed(edit.index, descriptor)
 
     def close(self) -> None:
         self._held.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
