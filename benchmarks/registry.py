@@ -6,6 +6,7 @@ all bytes every time. Both talk plain http to 127.0.0.1, and hash what they move
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import socket
@@ -20,7 +21,15 @@ from pathlib import Path
 
 from benchmarks.images import write_layout
 
-SKOPEO = ["skopeo", "--insecure-policy", "copy", "-q", "--src-tls-verify=false", "--dest-tls-verify=false"]
+# skopeo remembers in a file of its own where it saw a blob, and tries to mount it from there: after an emptying of the
+# registry that would cost it a refused request a blob. So each of its runs begins with an empty memory.
+CACHE = "/var/lib/containers/cache"
+FORGETFUL = (
+    ["unshare", "--mount", "sh", "-ec", f'mkdir -p {CACHE}; mount -t tmpfs none {CACHE}; exec "$@"', "sh"]
+    if os.geteuid() == 0
+    else ["sh", "-c", 'XDG_DATA_HOME=$(mktemp -d) exec "$@"', "sh"]
+)
+SKOPEO = [*FORGETFUL, "skopeo", "--insecure-policy", "copy", "-q", "--src-tls-verify=false", "--dest-tls-verify=false"]
 MIB = 1 << 20
 
 _CONFIG = """\
