@@ -12,7 +12,7 @@
 `retry`                     which failures may be tried again, and when
 `redirects`                 where a registry may send us
 `responses`                 a registry's error answers as our errors
-`link`                      the Link header
+`link`, `warnings`          the Link header; the Warning header
 `settings`                  trust, proxies and patience, as values
 ==========================  ==============================================================================
 

@@ -1,7 +1,7 @@
 """One exchange with one server: the only door to `urllib3`.
 
 `urllib3` makes and keeps the connections (TCP, TLS, proxies, reuse across threads). Nothing else of it is used: no
-redirects, no retries, no decoding, no bodies read ahead; those are decisions of `client`. What comes back goes through
+redirects, no retries, no decoding, no bodies read ahead; those are decisions of `registry`. What comes back goes through
 `answer`, which bounds it. Every failure becomes one of our errors here, and without the library's own text, which
 holds URLs with their queries.
 

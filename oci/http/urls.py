@@ -2,7 +2,7 @@
 
 Registries hand us URLs: `Location` of redirects and uploads, `Link` of lists, `realm` of token services. Two readers
 that take one URL for two hosts are how a credential goes astray, so everything unusual is refused here: user names, odd
-hosts and ports, backslashes, blanks and control characters. What is read here is what `http` connects to; no other
+hosts and ports, backslashes, blanks and control characters. What is read here is what `exchange` connects to; no other
 parser sees the host.
 """
 

@@ -8,6 +8,7 @@
 `compression_write`       the encoders
 `lookahead`               a stream that can be asked for what comes next
 `together`                several blobs at once; the first error ends all
+`progress`                how far something is: bytes counted on their way, each once
 `layer_reader`            blob → blob digest → inflate → diff_id → tar bytes, in one pass, in threads
 `layer_writer`            tar bytes → diff_id → compress → blob digest, in one pass, in threads
 `atomic`                  temporary name, fsync, rename; sweeping what a crash left
