@@ -1,9 +1,9 @@
 """One exchange with one server: the only door to `urllib3`.
 
 `urllib3` makes and keeps the connections (TCP, TLS, proxies, reuse across threads). Nothing else of it is used: no
-redirects, no retries, no decoding, no bodies read ahead; those are decisions of `registry`. What comes back goes through
-`answer`, which bounds it. Every failure becomes one of our errors here, and without the library's own text, which
-holds URLs with their queries.
+redirects, no retries, no decoding, no bodies read ahead; those are decisions of `registry`. What comes back goes
+through `answer`, which bounds it. Every failure becomes one of our errors here, and without the library's own text,
+which holds URLs with their queries.
 
 A server may answer before a body is sent (RFC 9110 section 15.5.14: 413): what it says is looked for while we send,
 so that a 401 or a 413 is an answer and not a broken pipe.

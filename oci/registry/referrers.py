@@ -20,6 +20,7 @@ from oci.spec import media_types
 from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
 from oci.spec.document import parse_index
+from oci.spec.record import Record
 from oci.spec.wire import MAX_MANIFEST
 
 if TYPE_CHECKING:
@@ -66,35 +67,42 @@ def referrers(repository: Manifests, digest: Digest, *, artifact_type: str | Non
         path += f"?artifactType={quote(artifact_type, safe='')}"
     pages = Pages(path, host=repository.client.host, what=what)
     for page in pages:
-        found, response, filtered, length = _page(repository, page, what)
-        listed += length
+        answer = _ask(repository, page, what)
+        listed += answer.length
         if listed > MAX_LISTED:
             raise LimitExceeded(f"bytes of the list of {what}", MAX_LISTED)
-        if found is None and page != path:  # it has the API, so the tag is no answer
-            raise ProtocolViolation(response.place, f"{what}: the registry has lost a page of the list on the way")
-        from_api = found is not None
-        if found is None:
-            found = _by_tag(repository, digest)
+        if answer.entries is None and page != path:  # it has the API, so the tag is no answer
+            raise ProtocolViolation(
+                answer.response.place, f"{what}: the registry has lost a page of the list on the way"
+            )
+        found = answer.entries if answer.entries is not None else _by_tag(repository, digest)
         new = list({entry.digest: entry for entry in found if entry.digest not in seen}.values())
         seen.update(entry.digest for entry in new)
         if len(seen) > MAX_REFERRERS:
             raise LimitExceeded(what, MAX_REFERRERS)
-        if from_api:
-            pages.turn(response, len(new))
+        if answer.entries is not None:
+            pages.turn(answer.response, len(new))
         for entry in new:
-            if artifact_type in (None, entry.artifact_type) or (filtered and entry.artifact_type is None):
+            if artifact_type in (None, entry.artifact_type) or (answer.filtered and entry.artifact_type is None):
                 yield entry
 
 
 def has_api(repository: Manifests, digest: Digest) -> bool:
     """Ask whether the registry has the referrers API: it answers 200 for any digest then."""
     what = f"referrers of {repository}@{digest}"
-    found, *_ = _page(repository, f"/v2/{repository.name}/referrers/{digest}", what)
-    return found is not None
+    return _ask(repository, f"/v2/{repository.name}/referrers/{digest}", what).entries is not None
 
 
-def _page(repository: Manifests, page: str, what: str) -> tuple[list[Descriptor] | None, Response, bool, int]:
-    """One page of the API: its entries (None without such an API), the answer, whether it was filtered, its length."""
+class _Page(Record, kw_only=False):
+    """One page of the API: the answer that it came by, its entries (None without such an API), its length in bytes."""
+
+    response: Response
+    entries: tuple[Descriptor, ...] | None = None
+    length: int = 0
+    filtered: bool = False  # by the registry
+
+
+def _ask(repository: Manifests, page: str, what: str) -> _Page:
     with repository.client.request(
         "GET",
         page,
@@ -105,26 +113,25 @@ def _page(repository: Manifests, page: str, what: str) -> tuple[list[Descriptor]
     ) as response:
         if response.status != 200 or plain_type(response) in ("text/html", "text/plain"):
             response.discard()
-            return None, response, False, 0
+            return _Page(response)
         refuse_encoding(response, what)
         raw = response.read(MAX_MANIFEST, what)
     if media_type_of(response, raw, what=what) != media_types.INDEX:
-        return None, response, False, 0
+        return _Page(response)
     applied = ",".join(response.headers.all("OCI-Filters-Applied")).lower()
     filtered = "artifacttype" in (word.strip() for word in applied.split(","))
-    entries = list(parse_index(raw, media_type=media_types.INDEX).model.manifests)
-    return entries, response, filtered, len(raw)
+    return _Page(response, parse_index(raw, media_type=media_types.INDEX).model.manifests, len(raw), filtered)
 
 
-def _by_tag(repository: Manifests, digest: Digest) -> list[Descriptor]:
+def _by_tag(repository: Manifests, digest: Digest) -> tuple[Descriptor, ...]:
     """The entries of the index under the referrers tag."""
     try:
         found = repository.manifest(referrers_tag(digest))
         if found.media_type != media_types.INDEX:
-            return []
-        return list(parse_index(found.raw, media_type=found.media_type).model.manifests)
+            return ()
+        return parse_index(found.raw, media_type=found.media_type).model.manifests
     except (RefNotFound, InvalidDocument):
-        return []
+        return ()
 
 
 def referrers_tag(digest: Digest) -> str:
