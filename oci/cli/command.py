@@ -11,8 +11,8 @@ from typer.core import TyperCommand, TyperGroup
 from oci.cli.session import Session
 
 
-class PlainCommand(TyperCommand):
-    """A command with --quiet and --debug, whose str, int and list[str] parameters cost no imports."""
+class _Plain:
+    """What commands and groups of commands share: --quiet and --debug, -h, and no epilog."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs["params"] = [*(kwargs.get("params") or ()), *_common_parameters()]
@@ -20,29 +20,22 @@ class PlainCommand(TyperCommand):
         super().__init__(*args, **kwargs)
 
     def get_params(self, ctx: Any) -> list[Any]:
-        return [convert_cheaply(parameter) for parameter in super().get_params(ctx)]
-
-    def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """REF where typer 0.29 writes {REF}."""
-        return [piece.translate({ord("{"): "", ord("}"): ""}) for piece in super().collect_usage_pieces(ctx)]
+        return [convert_cheaply(parameter) for parameter in super().get_params(ctx)]  # type: ignore[misc]
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """Nothing: the examples stand in the docstring, where a reader of the code sees them too."""
 
 
-class PlainGroup(TyperGroup):
+class PlainCommand(_Plain, TyperCommand):
+    """A command with --quiet and --debug, whose str, int and list[str] parameters cost no imports."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """REF where typer 0.29 writes {REF}."""
+        return [piece.translate({ord("{"): "", ord("}"): ""}) for piece in super().collect_usage_pieces(ctx)]
+
+
+class PlainGroup(_Plain, TyperGroup):
     """A command that only holds other commands, such as `artifact`; its help shows them, and an example."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs["params"] = [*(kwargs.get("params") or ()), *_common_parameters()]
-        kwargs["context_settings"] = {"help_option_names": ["--help", "-h"], **(kwargs.get("context_settings") or {})}
-        super().__init__(*args, **kwargs)
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        return [convert_cheaply(parameter) for parameter in super().get_params(ctx)]
-
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """Nothing: as for PlainCommand."""
 
 
 @cache
