@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
-    from typing import Any
+    from typing import Any, TextIO
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
@@ -44,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         gc.set_threshold(*thresholds)
         if whole_process:
             gc.freeze()  # the end is near: a last look for cycles would take a sixth of the time of `ocikit inspect`
+            _flush_or_forget_stderr()
         if previous is not None:
             import signal
 
@@ -114,9 +115,21 @@ def _interrupt_on_sigterm(terminated: list[int]) -> Any:
 
 def _forget_stdout() -> None:
     """Whoever read our output is gone: keep the interpreter's last flush from complaining about it."""
+    _forget(sys.stdout)
+
+
+def _flush_or_forget_stderr() -> None:
+    """Notes that nobody reads change no exit status: the interpreter would make it 120."""
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        _forget(sys.stderr)
+
+
+def _forget(stream: TextIO) -> None:
     try:
         null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
+        os.dup2(null, stream.fileno())
         os.close(null)
     except (OSError, ValueError):
-        pass  # stdout is not a real file: nobody flushes it at exit
+        pass  # no real file: nobody flushes it at exit

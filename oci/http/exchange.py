@@ -147,6 +147,8 @@ class _Connection(HTTPConnection):
                 super().connect()
         except (faults.HTTPError, OSError, HTTPException, ValueError) as error:
             self.close()
+            if self._door.is_closing():  # what a connection says that is shut from another thread means nothing
+                raise NotReached(self._door.place, "closed by us", again=False) from None
             raise not_reached(
                 _cause(error),
                 place=self._door.place,

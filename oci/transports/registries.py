@@ -95,7 +95,7 @@ class Opener(Record, kw_only=False):
         return RegistryDestination.open(_registry(reference), self.settings, self.shared)
 
     def tags(self, reference: RegistryRef) -> tuple[str, ...]:
-        """List the tags of a repository, at the registry itself: a mirror may know only some of them."""
+        """List the tags of a repository in order, at the registry itself: a mirror may know only some of them."""
         from oci.registry.connect import connect_primary
 
         with connect_primary(reference, self.settings, self.shared) as places:

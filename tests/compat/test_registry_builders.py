@@ -52,7 +52,7 @@ def store(tmp_path: Path, run: Path) -> list[object]:
 def test_what_buildah_pushes_we_unpack_as_buildah_mounts_it(
     there: Place, source: Path, tmp_path: Path, run: Path, form: str
 ) -> None:
-    need("buildah")
+    need_buildah()
     buildah = ["buildah", *store(tmp_path, run)]
     name = peer(*buildah, "from", "scratch", env=there.env).strip()
     try:

@@ -14,7 +14,7 @@ import pytest
 
 from oci.serving import Server
 from tests.support.images import DOCKER_LIST, OCI_INDEX, LayoutMaker, encode, index, tar_layer
-from tests.support.peers import need, need_mountable_root, ocikit, peer
+from tests.support.peers import need, need_buildah, need_mountable_root, ocikit, peer
 from tests.support.places import clean_environment
 from tests.support.tls import Authority
 
@@ -175,7 +175,8 @@ def run() -> Iterator[Path]:
 def test_buildah_and_podman_push_what_they_built(
     layout: Path, tmp_path: Path, run: Path, env: dict[str, str], form: str
 ) -> None:
-    need("buildah", "podman")
+    need("podman")
+    need_buildah()
     store: list[object] = ["--root", tmp_path / "store", "--runroot", run, "--storage-driver", "vfs"]
     (tmp_path / "file").write_text("content\n")
     name = peer("buildah", *store, "from", "scratch", env=env).strip()
