@@ -171,8 +171,8 @@ class _Packer:
             if self._warn is not None:
                 self._warn(f"{show(os.path.join(os.fsencode(file.path), path))}: {why}")
 
-        self._meter.add(0, show(file.path))
-        with self._destination.writer() as blob:
+        with self._meter.share(show(file.path)) as share, self._destination.writer() as blob:
+            share.begin()
             summary = pack_folder(file.path, file.title, blob, mtime_ns=self._mtime_ns, warn=warn)
         described = Descriptor(media_type=file.media_type or FOLDER_TYPE, digest=summary.digest, size=summary.size)
         return described, {CONTENT_DIGEST: str(summary.diff_id), CONTENT_UNPACK: "true"}
@@ -185,13 +185,13 @@ class _Packer:
                 hasher.update(chunk)
                 size += len(chunk)
         described = Descriptor(media_type=media_type, digest=Digest("sha256", hasher.hexdigest()), size=size)
-        share = self._meter.share(show(path))
+        share = self._meter.share(show(path), size)
         self._waiting.setdefault(described.digest, (described, lambda: self._counted(path, share), share))
         return described
 
     def given(self, described: Descriptor, data: bytes) -> None:
         """Have bytes stored by `finish`."""
-        share = self._meter.share(f"blob {described.digest}")
+        share = self._meter.share(f"blob {described.digest}", described.size)
         self._waiting.setdefault(described.digest, (described, lambda: nullcontext(iter((data,))), share))
 
     def finish(self) -> None:
@@ -207,9 +207,10 @@ class _Packer:
     def _store(self, waiting: tuple[Descriptor, Content, Share]) -> None:
         described, content, share = waiting
         self._stop.check()
-        if not self._destination.has(described):
-            self._destination.put_blob(described, content)
-        share.complete(described.size)
+        with share:
+            if not self._destination.has(described):
+                self._destination.put_blob(described, content)
+            share.complete(described.size)
 
     @contextmanager
     def _counted(self, path: str, share: Share) -> Iterator[Iterator[bytes]]:

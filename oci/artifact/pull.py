@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 
 from oci.artifact.describe import Artifact, read_artifact
 from oci.artifact.folder import unpack_folder
@@ -100,7 +100,7 @@ class _Fetch:
             self._file(_waiting(number), item.content.descriptor, item.title)
 
     def _file(self, name: bytes, blob: Descriptor, title: str) -> None:
-        with open_content(self._source, blob) as chunks, self._watched(chunks, title) as watched:
+        with open_content(self._source, blob) as chunks, self._watched(chunks, title, blob.size) as watched:
             fd = os.open(name, _NEW_FILE, 0o666, dir_fd=self._target.scratch_fd)
             try:
                 for chunk in verified(watched, blob.digest, blob.size):
@@ -121,7 +121,7 @@ class _Fetch:
                 root,
                 prefix=b"/".join(item.names),
                 content=content.digest_of_tar,
-                watch=lambda chunks: self._watched(chunks, item.title),
+                watch=lambda chunks: self._watched(chunks, item.title, _size(item)),
                 warn=self._teller(item.title),
             )
         finally:
@@ -138,6 +138,8 @@ class _Fetch:
 
         return said
 
-    def _watched(self, chunks: Iterator[bytes], what: str) -> AbstractContextManager[Iterator[bytes]]:
+    @contextmanager
+    def _watched(self, chunks: Iterator[bytes], what: str, size: int) -> Iterator[Iterator[bytes]]:
         """Count a blob's bytes, and let their reading be stopped."""
-        return self._stop.watching(self._meter.counted(chunks, what))
+        with self._meter.share(what, size) as share, self._stop.watching(share.counted(chunks)) as watched:
+            yield watched

@@ -8,7 +8,8 @@
     session     what a command is given: streams, environment, --quiet, SOURCE_DATE_EPOCH
     options     the options that several commands share
     output      tables, JSON, sizes; printable whatever an image holds
-    progress    a line on a terminal for what takes longer than a second
+    progress    bars on a terminal for what takes longer than a second
+    bars        how such lines look, at any width
     sources     a reference → an image or layout
     reports     findings of `verify` as text, JSON, SARIF, JUnit, GitHub annotations
     layouts  show  copying  checking  building  unpacking      the commands

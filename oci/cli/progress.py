@@ -1,8 +1,9 @@
-"""Progress, for whatever takes longer than a second: a bar on a terminal, otherwise a line for each blob.
+"""Progress, for whatever takes longer than a second: bars on a terminal, otherwise a line for each blob.
 
 The library knows a progress object only as something to call (oci/streams/progress.py). On a terminal calls only note
-the numbers, and a thread draws them, so that a job that never calls still shows that it lives; the bar is gone in the
-end. Otherwise the lines of the first second are held back, so that a quick command stays silent in scripts and logs.
+the numbers, and a thread draws them, so that a job that never calls still shows that it lives: a line for the whole,
+and below it one for each blob that is under way (bars.py). They are drawn over one another, and gone in the end.
+Otherwise the lines of the first second are held back, so that a quick command stays silent in scripts and logs.
 Nothing is coloured, and nothing goes to stdout.
 """
 
@@ -15,12 +16,15 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TextIO
 
-from oci.cli.output import printable, size
+from oci.cli import bars
+from oci.cli.output import printable
 
 PATIENCE = 1.0  # seconds before anything is shown
 EVERY = 0.1  # seconds between two redrawings
-WIDTH = 20  # of the bar
-_ERASE = "\r\x1b[K"
+MOST_BLOBS = 8  # shown at once, where the terminal is high enough
+NARROWEST = 16  # columns; with fewer, a blob's digest and how far it is have no room
+
+_REST_OF_LINE, _REST_OF_SCREEN = "\x1b[K", "\x1b[J"
 
 
 class Progress:
@@ -35,8 +39,9 @@ class Progress:
         self._named: set[str] = set()
         self._held: list[str] | None = []  # lines of the first second; None when it is over
         self._end = threading.Event()
+        self._under_way: dict[str, tuple[int, int | None]] = {}  # blobs, as they were begun
         self._mutex = threading.Lock()  # of the terminal
-        self._drawn = False
+        self._drawn: tuple[str, ...] = ()  # the lines that stand there, the cursor behind the last
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Progress:
@@ -61,12 +66,17 @@ class Progress:
         if self._tells:
             self._tell(what)
 
+    def blob(self, what: str, done: int | None, size: int | None) -> None:
+        """Say how far one blob is; None once it is under way no more."""
+        if done is not None:
+            self._under_way[what] = (done, size)
+        else:
+            self._under_way.pop(what, None)
+
     def print(self, text: str) -> None:
-        """Write a line that stays; the bar moves out of its way."""
+        """Write a line that stays; the bars move out of its way."""
         with self._mutex:
-            if self._drawn:
-                self._stream.write(_ERASE)
-                self._drawn = False
+            self._stream.write(self._erased())
             print(text, file=self._stream, flush=True)
 
     # Lines
@@ -87,48 +97,56 @@ class Progress:
                 self.print(held)
             self._held = None
 
-    # The bar
+    # Bars
 
     def _draw(self) -> None:
         if self._end.wait(PATIENCE):
             return
         while True:
-            line = self.line(time.monotonic() - self._start, self._columns())
-            with self._mutex:
-                self._stream.write(f"{_ERASE}{line}")
-                self._stream.flush()
-                self._drawn = True
+            self._redraw()
             if self._end.wait(EVERY):
                 break
         with self._mutex:
-            self._stream.write(_ERASE)
+            self._stream.write(self._erased())
             self._stream.flush()
 
-    def _columns(self) -> int:
-        try:
-            return os.get_terminal_size(self._stream.fileno()).columns or 80
-        except (OSError, ValueError):
-            return 80
+    def _redraw(self) -> None:
+        columns, rows = self._room()
+        lines = self.lines(time.monotonic() - self._start, columns, rows)
+        with self._mutex:
+            # One write, and nothing is erased before it is written over: no flicker.
+            text = "\n".join(f"{line}{_REST_OF_LINE}" for line in lines)
+            self._stream.write(f"{self._start_of_drawn(columns)}{text}{_REST_OF_SCREEN}")
+            self._stream.flush()
+            self._drawn = lines
 
-    def line(self, seconds: float, columns: int = 80) -> str:
-        """What is drawn after so many seconds: as many of its parts as the terminal is wide, never a second line."""
-        done, total = self._done, self._total
-        parts = [self._label]
-        if total:
-            share = min(done / total, 1.0)
-            parts.append(f"{share:4.0%}")
-            amount = f"{size(min(done, total))} of {size(total)}"
-        else:
-            amount = size(done) if done else ""
-        if amount:
-            parts.append(amount)
-            if seconds >= 1:
-                parts.append(f"{size(int(done / seconds))}/s")
-        parts.append(f"{seconds:.0f} s")
-        width = columns - 1  # a full line would make some terminals begin a new one
-        while len(parts) > 1 and len("  ".join(parts)) > width:
-            parts.pop()
-        if total and len(parts) > 1 and len("  ".join(parts)) + WIDTH + 4 <= width:
-            filled = int(share * WIDTH)
-            parts.insert(1, f"[{'#' * filled}{'.' * (WIDTH - filled)}]")
-        return "  ".join(parts)[:width]
+    def _erased(self) -> str:
+        """What takes the lines off the terminal."""
+        if not self._drawn:
+            return ""
+        text = f"{self._start_of_drawn(self._room()[0])}{_REST_OF_SCREEN}"
+        self._drawn = ()
+        return text
+
+    def _start_of_drawn(self, columns: int) -> str:
+        """What brings the cursor to where the lines begin, from behind the last of them.
+
+        Terminals that were made narrower since have wrapped what was too long, and the cursor went with it.
+        """
+        taken = sum(max(-(-bars.width(line) // columns), 1) for line in self._drawn)
+        return f"\r\x1b[{taken - 1}A" if taken > 1 else "\r"
+
+    def _room(self) -> tuple[int, int]:
+        try:
+            columns, rows = os.get_terminal_size(self._stream.fileno())
+        except (OSError, ValueError):
+            columns, rows = 0, 0
+        return columns or 80, rows or 24
+
+    def lines(self, seconds: float, columns: int = 80, rows: int = 24) -> tuple[str, ...]:
+        """What is drawn after so many seconds: the whole, then blobs, as many as the terminal has room for."""
+        most = min(MOST_BLOBS, rows - 2) if columns >= NARROWEST else 0  # the command itself stays in sight
+        # dict.copy is one step to other threads, unlike a loop.
+        blobs = [(name, done, size) for name, (done, size) in self._under_way.copy().items()][: max(most, 0)]
+        whole = bars.whole(self._label, self._done, self._total, seconds, columns)
+        return (whole, *bars.each(blobs, columns))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Self
 
 from oci.changeset.paths import clean
@@ -31,7 +32,7 @@ from oci.spec.document import Document
 from oci.spec.manifest import Manifest
 from oci.spec.platform import Platform
 from oci.streams.layer_writer import LayerWriter
-from oci.streams.progress import Meter, Progress
+from oci.streams.progress import Meter, Progress, Share
 
 if TYPE_CHECKING:
     from oci.streams.compression_write import Written
@@ -179,9 +180,9 @@ class ImageBuilder:
         with (
             self._blobs.writer() as blob,
             LayerWriter(blob.write, self._compression, self._level, self._threads, commit=blob.commit) as writer,
+            nullcontext() if self._meter is None else self._meter.share(what) as share,
         ):
-            write = writer.write if self._meter is None else self._metered(writer, self._meter, what)
-            totals = write_layer(entries, write)
+            totals = write_layer(entries, writer.write if share is None else _shared(writer, share))
             summary = writer.finish()
         descriptor = Descriptor(
             media_type=media_types.layer_media_type(self._family, self._compression),
@@ -191,16 +192,6 @@ class ImageBuilder:
         if totals.newest_ns is not None:
             self._newest = totals.newest_ns if self._newest is None else max(self._newest, totals.newest_ns)
         return self._add(descriptor, summary.diff_id, history, totals.newest_ns)
-
-    @staticmethod
-    def _metered(writer: LayerWriter, meter: Meter, what: str) -> Callable[[bytes | memoryview], object]:
-        meter.add(0, what)
-
-        def write(data: bytes | memoryview) -> None:
-            writer.write(data)
-            meter.add(len(data), what)
-
-        return write
 
     def add_layer(self, descriptor: Descriptor, diff_id: Digest, *, history: History | None = None) -> Self:
         """Add a layer that is in the blob store already; `history` says how it came to be."""
@@ -294,6 +285,17 @@ class ImageBuilder:
     def _blank(self) -> Manifest:
         config = Descriptor(media_type=media_types.CONFIG, digest=_EMPTY_DIGEST, size=0)  # replaced by `finish`
         return Manifest(config=config, layers=(), media_type=media_types.MANIFEST)
+
+
+def _shared(writer: LayerWriter, share: Share) -> Callable[[bytes | memoryview], object]:
+    """The writer's `write`, counted."""
+    share.begin()
+
+    def write(data: bytes | memoryview) -> None:
+        writer.write(data)
+        share.more(len(data))
+
+    return write
 
 
 def _append_words(target: bytes) -> str:

@@ -17,7 +17,7 @@ from oci.errors import BlobNotFound, DigestMismatch, SizeMismatch
 from oci.spec import media_types
 from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
-from oci.streams.progress import Meter, Progress
+from oci.streams.progress import Meter, Progress, Share
 from oci.streams.verify import verified
 
 __all__ = [
@@ -275,13 +275,16 @@ class WatchedBlobs:
 
     @contextmanager
     def open(self, descriptor: Descriptor) -> Iterator[Iterator[bytes]]:
-        with self._blobs.open(descriptor) as chunks:
-            yield self._meter.counted(chunks, name_of(descriptor))
+        with self._blobs.open(descriptor) as chunks, self._share(descriptor) as share:
+            yield share.counted(chunks)
 
     @contextmanager
     def open_raw(self, descriptor: Descriptor) -> Iterator[Iterator[bytes]]:
-        with self._blobs.open_raw(descriptor) as chunks:
-            yield self._meter.counted(chunks, name_of(descriptor))
+        with self._blobs.open_raw(descriptor) as chunks, self._share(descriptor) as share:
+            yield share.counted(chunks)
+
+    def _share(self, descriptor: Descriptor) -> Share:
+        return self._meter.share(name_of(descriptor), descriptor.size)
 
     def expect(self, descriptor: Descriptor) -> None:
         expect(self._blobs, descriptor)

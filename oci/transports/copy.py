@@ -104,12 +104,12 @@ class _BlobCopier:
         self._stop = Stop()
 
     def one(self, blob: Descriptor) -> None:
-        share = self._meter.share(name_of(blob))
         # Adopting comes first: it is one question to a registry, and its answer tells as much as `has` would.
         adopted = any(self._destination.adopt(blob, keeper) for keeper in self._keepers)
-        if not adopted and not self._destination.has(blob):
-            self._destination.put_blob(blob, lambda: self._content(blob, share))
-        share.complete(blob.size)
+        with self._meter.share(name_of(blob), blob.size) as share:
+            if not adopted and not self._destination.has(blob):
+                self._destination.put_blob(blob, lambda: self._content(blob, share))
+            share.complete(blob.size)
 
     @contextmanager
     def _content(self, blob: Descriptor, share: Share) -> Iterator[Iterator[bytes]]:

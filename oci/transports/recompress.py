@@ -193,8 +193,9 @@ class Recompression:
 
         with (
             open_content(self._source, layer) as chunks,
+            self._meter.share(name_of(layer), layer.size) as share,
             LayerReader(
-                self._meter.counted(chunks, name_of(layer)),
+                share.counted(chunks),
                 digest=layer.digest,
                 size=layer.size,
                 diff_id=diff_id,

@@ -20,14 +20,21 @@ import pytest
 from oci.cli.progress import Progress
 from oci.cli.session import Session
 from tests.support.commands import ROOT, Run
+from tests.support.screen import Screen
 
-ERASE = "\r\x1b[K"
+ERASE = "\r\x1b[J"
 LAYERS = {"copy": "layer", "unpack": "layer", "verify": "layer", "append": "app"}
 
 
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+
+def whole(progress: Progress, seconds: float, columns: int = 80) -> str:
+    """The first line that is drawn, and the only one as long as no blob is told of."""
+    (line,) = progress.lines(seconds, columns)
+    return line
 
 
 def started(label: str, environ: Mapping[str, str] | None = None) -> Progress:
@@ -129,25 +136,25 @@ def test_a_dumb_terminal_gets_lines(impatient: None) -> None:
 
 def test_the_line_says_bytes_and_after_a_second_the_rate() -> None:
     progress = started("copying")
-    assert progress.line(0.5) == "copying  0 s"
+    assert whole(progress, 0.5) == "copying  0 s"
     progress(5_000_000, None, "x")
-    assert progress.line(0.5) == "copying  5.0 MB  0 s"
-    assert progress.line(2.0) == "copying  5.0 MB  2.5 MB/s  2 s"
+    assert whole(progress, 0.5) == "copying  5.0 MB  0 s"
+    assert whole(progress, 2.0) == "copying  5.0 MB  2.5 MB/s  2 s"
     progress(10_000_000, 40_000_000, "x")
-    assert progress.line(2.0) == "copying  [#####...............]   25%  10.0 MB of 40.0 MB  5.0 MB/s  2 s"
+    assert whole(progress, 2.0) == "copying  [#####...............]   25%  10.0 MB of 40.0 MB  5.0 MB/s  2 s"
 
 
 def test_more_bytes_than_were_promised_are_no_more_than_all() -> None:
     progress = started("unpacking")
     progress(30, 20, "x")
-    assert progress.line(0) == "unpacking  [####################]  100%  20 B of 20 B  0 s"
+    assert whole(progress, 0) == "unpacking  [####################]  100%  20 B of 20 B  0 s"
 
 
 @pytest.mark.parametrize("columns", range(1, 100))
 def test_the_line_fits_into_any_terminal(columns: int) -> None:
     progress = started("unpacking")
     progress(123_456_789, 987_654_321, "x")
-    line = progress.line(1234.0, columns)
+    line = whole(progress, 1234.0, columns)
     assert len(line) < max(columns, 1)
     assert line.startswith("unpacking"[: columns - 1])
 
@@ -162,7 +169,9 @@ def test_a_warning_stands_above_the_bar(impatient: None, monkeypatch: pytest.Mon
         session.warn("be careful")
     session.note("done")
     assert f"{ERASE}warning: be careful\n" in stream.getvalue()
-    assert stream.getvalue().endswith(f"{ERASE}done\n")
+    screen = Screen(80)
+    screen.write(stream.getvalue())
+    assert screen.text == "warning: be careful\ndone"
 
 
 SLOW = """
@@ -204,20 +213,27 @@ def _until_closed(master: int) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("columns", [80, 24])
-def test_a_real_terminal_gets_a_bar_of_one_line_and_stdout_only_the_result(images: Path, columns: int) -> None:
+def test_a_real_terminal_gets_bars_and_stdout_only_the_result(images: Path, columns: int) -> None:
     start = time.monotonic()
     status, out, shown = on_a_terminal(images.parent, ["copy", "./images:v1", "oci:copied:v1"], columns)
     seconds = time.monotonic() - start
     assert status == 0
     assert out.startswith("oci:copied@sha256:")
     assert len(out.splitlines()) == 1
-    frames = [frame for frame in shown.split(ERASE) if frame]
-    assert frames
-    assert all(re.match(r"copying  (\[#*\.*\])? *\d+%", frame) for frame in frames), frames
-    assert all(len(frame) < columns for frame in frames)
-    assert "\n" not in shown
-    assert shown.endswith(ERASE)
-    assert len(frames) <= seconds * 10 + 1
+    screen = Screen(columns)
+    frames = []
+    for piece in re.split(r"(?<=\x1b\[J)", shown):
+        screen.write(piece)
+        frames.append(screen.text.splitlines())
+    *drawn, at_the_end, _ = frames
+    assert drawn
+    for first, *blobs in drawn:
+        assert re.match(r"copying  (\[#*\.*\])? *\d+%", first)
+        assert all(re.match(r"(sha256:)?[0-9a-f]{12}   *(\[#*\.*\])? *\d+%", blob) for blob in blobs), blobs
+    assert any(blobs for _, *blobs in drawn)
+    assert at_the_end == []
+    assert not screen.wrapped
+    assert len(drawn) <= seconds * 10 + 1
     assert re.search(r"\x1b\[\d*m", shown) is None  # no colours, with NO_COLOR or without
 
 
@@ -230,4 +246,7 @@ def test_an_error_stands_alone_where_the_bar_was(images: Path) -> None:
     layer.write_bytes(layer.read_bytes()[:-1] + b"?")
     status, out, shown = on_a_terminal(images.parent, ["copy", "./images:v1", "oci:copied:v1"], 80, NO_COLOR="1")
     assert (status, out) == (1, "")
-    assert re.search(r"\r\x1b\[K(\r\x1b\[K)*error: [^\r\n]*\r\n$", shown), shown
+    assert re.search(r"\x1b\[Jerror: [^\r\n]*\r\n$", shown), shown
+    screen = Screen(1000)
+    screen.write(shown)
+    assert re.fullmatch(r"error: [^\n]*", screen.text), screen.text
