@@ -99,7 +99,7 @@ class Opener(Record, kw_only=False):
         from oci.registry.connect import connect_primary
 
         with connect_primary(reference, self.settings, self.shared) as places:
-            return tuple(places[0].tags())
+            return tuple(sorted(places[0].tags()))
 
     def digest(self, reference: RegistryRef, *, push: bool = False) -> Digest | None:
         """Ask what a tag stands for, by HEAD: at the place to pull from first, or where a push goes."""
