@@ -116,7 +116,7 @@ class Progress:
         with self._mutex:
             # One write, and nothing is erased before it is written over: no flicker.
             text = "\n".join(f"{line}{_REST_OF_LINE}" for line in lines)
-            self._stream.write(f"{self._start_of_drawn(columns)}{text}{_REST_OF_SCREEN}")
+            self._stream.write(f"{_to_first(self._taken(columns))}{text}{_REST_OF_SCREEN}")
             self._stream.flush()
             self._drawn = lines
 
@@ -124,17 +124,18 @@ class Progress:
         """What takes the lines off the terminal."""
         if not self._drawn:
             return ""
-        text = f"{self._start_of_drawn(self._room()[0])}{_REST_OF_SCREEN}"
+        taken = self._taken(self._room()[0])
         self._drawn = ()
-        return text
+        text = f"{_to_first(taken)}{_REST_OF_LINE}"
+        # From the second row on: what erases a screen from its very first place makes tmux keep it in its history.
+        return f"{text}\n{_REST_OF_SCREEN}\x1b[1A" if taken > 1 else text
 
-    def _start_of_drawn(self, columns: int) -> str:
-        """What brings the cursor to where the lines begin, from behind the last of them.
+    def _taken(self, columns: int) -> int:
+        """How many rows the lines that were drawn take, up to the one with the cursor.
 
         Terminals that were made narrower since have wrapped what was too long, and the cursor went with it.
         """
-        taken = sum(max(-(-bars.width(line) // columns), 1) for line in self._drawn)
-        return f"\r\x1b[{taken - 1}A" if taken > 1 else "\r"
+        return sum(max(-(-bars.width(line) // columns), 1) for line in self._drawn)
 
     def _room(self) -> tuple[int, int]:
         try:
@@ -150,3 +151,8 @@ class Progress:
         blobs = [(name, done, size) for name, (done, size) in self._under_way.copy().items()][: max(most, 0)]
         whole = bars.whole(self._label, self._done, self._total, seconds, columns)
         return (whole, *bars.each(blobs, columns))
+
+
+def _to_first(taken: int) -> str:
+    """What brings the cursor to the first place of so many rows, from behind the last."""
+    return f"\r\x1b[{taken - 1}A" if taken > 1 else "\r"

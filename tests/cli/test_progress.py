@@ -22,7 +22,7 @@ from oci.cli.session import Session
 from tests.support.commands import ROOT, Run
 from tests.support.screen import Screen
 
-ERASE = "\r\x1b[J"
+ERASE = "\r\x1b[K"
 LAYERS = {"copy": "layer", "unpack": "layer", "verify": "layer", "append": "app"}
 
 
@@ -246,7 +246,7 @@ def test_an_error_stands_alone_where_the_bar_was(images: Path) -> None:
     layer.write_bytes(layer.read_bytes()[:-1] + b"?")
     status, out, shown = on_a_terminal(images.parent, ["copy", "./images:v1", "oci:copied:v1"], 80, NO_COLOR="1")
     assert (status, out) == (1, "")
-    assert re.search(r"\x1b\[Jerror: [^\r\n]*\r\n$", shown), shown
+    assert re.search(r"\x1b\[(K|1A)error: [^\r\n]*\r\n$", shown), shown
     screen = Screen(1000)
     screen.write(shown)
     assert re.fullmatch(r"error: [^\n]*", screen.text), screen.text

@@ -46,6 +46,9 @@ class Screen:
             assert count <= self._y, "the cursor leaves what was drawn"
             self._y -= count
         elif letter in "KJ":
+            assert letter == "K" or (self._y, self._x) != (0, 0), (
+                "tmux keeps a whole screen that is erased, in its history"
+            )
             self._rows[self._y] = self._rows[self._y][: self._x]
             self._goes_on[self._y] = False
             if letter == "J":
