@@ -30,6 +30,7 @@ from tests.support.peers import need
 from tests.support.tls import Pair
 
 STARTS_WITHIN = 20.0  # seconds; 0.1 on an idle machine
+QUIET = 0.05  # seconds without a new line in an access log, after which it is taken to be whole
 
 _ACCESS = re.compile(
     r'^\S+ - \S+ \[[^]]*\] "(?P<method>\S+) (?P<target>\S+) HTTP/[\d.]+" (?P<status>\d{3}) (?P<size>\d+)'
@@ -66,7 +67,17 @@ class Counted:
     host: str
 
     def requests(self) -> list[Asked]:
-        """What was asked so far; an exchange is here once its answer has ended."""
+        """What was asked so far, once nothing is added any more: a line is logged after its answer was sent."""
+        found = self.logged()
+        while True:
+            time.sleep(QUIET)
+            more = self.logged()
+            if len(more) == len(found):
+                return found
+            found = more
+
+    def logged(self) -> list[Asked]:
+        """The lines that are there."""
         raise NotImplementedError
 
     @property
@@ -94,7 +105,7 @@ class DockerRegistry(Counted):
         self.storage = folder / "storage"
         self._process = process
 
-    def requests(self) -> list[Asked]:
+    def logged(self) -> list[Asked]:
         return _read(_ACCESS, self.log.read_text(errors="replace").splitlines())
 
     def stored(self) -> set[str]:
@@ -112,7 +123,7 @@ class OwnRegistry(Counted):
     def __init__(self, host: str, lines: list[str]) -> None:
         self.host, self._lines = host, lines
 
-    def requests(self) -> list[Asked]:
+    def logged(self) -> list[Asked]:
         return _read(_SERVED, list(self._lines))
 
 
