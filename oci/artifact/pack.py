@@ -196,9 +196,11 @@ class _Packer:
 
     def finish(self) -> None:
         """Store what was described, several blobs at once where the destination gains by that."""
+        waiting = list(self._waiting.values())
+        self._meter.expect(sum(described.size for described, _, _ in waiting))  # equal files are one, and the config
         together(
             self._store,
-            list(self._waiting.values()),
+            waiting,
             workers=self._destination.parallel,
             stop=self._stop,
             abort=self._destination.abort,

@@ -55,6 +55,11 @@ class Meter:
                 if self._blob is not None and reached is not None:
                     self._blob(what, reached, size)
 
+    def expect(self, total: int) -> None:
+        """Say how many bytes there are in all, where that turns out later than the beginning."""
+        with self._mutex:
+            self._total = total
+
     def end(self, what: str, size: int | None) -> None:
         """Say that something is under way no more."""
         if self._blob is not None:

@@ -6,11 +6,17 @@ import io
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from oci.cli import bars
 from oci.cli.progress import Progress
+from tests.support.commands import Run
+from tests.support.cutter import Cutter
+from tests.support.images import LayoutMaker, tar_layer
+from tests.support.peers import need
+from tests.support.registries import docker_registry
 from tests.support.screen import Screen
 
 MB = 1_000_000
@@ -189,3 +195,120 @@ def test_without_a_terminal_blobs_add_nothing_to_the_line_of_each(impatient: Non
             progress(2, 2, "a layer")
             progress.blob("a layer", None, 2)
         assert stream.getvalue() == "copying a layer\n"
+
+
+# What the library tells
+
+
+class Heard:
+    """All that a command's progress was told."""
+
+    def __init__(self) -> None:
+        self.whole: list[tuple[int, int | None]] = []
+        self.blobs: dict[str, list[int | None]] = {}
+        self.sizes: dict[str, int | None] = {}
+
+    def check(self) -> None:
+        """Each blob begins with 0, never goes back, and ends."""
+        for what, told in self.blobs.items():
+            *counts, end = told
+            done = [count for count in counts if count is not None]
+            assert end is None, what
+            assert done == sorted(done), what
+            assert done[0] == 0, what
+            assert len(done) == len(counts), what
+            assert self.sizes[what] in (None, done[-1]), what
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> Heard:
+    heard = Heard()
+
+    def whole(_: Progress, done: int, total: int | None, what: str) -> None:
+        heard.whole.append((done, total))
+
+    def blob(_: Progress, what: str, done: int | None, size: int | None) -> None:
+        heard.blobs.setdefault(what, []).append(done)
+        heard.sizes[what] = size
+
+    monkeypatch.setattr(Progress, "__call__", whole)
+    monkeypatch.setattr(Progress, "blob", blob)
+    return heard
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("copy", "./images:v1", "oci:copied:v1"),
+        ("copy", "--all-platforms", "./images:multi", "oci-archive:copied.tar:v1"),
+        ("copy", "--compression", "zstd", "./images:v1", "oci:copied:v1"),
+        ("unpack", "./images:v1", "rootfs"),
+        ("verify", "./images"),
+        ("verify", "--fast", "./images:v1"),
+        ("append", "scratch", "app", "-t", "oci:made:v1"),
+        ("artifact", "push", "oci:made:v1", "app", "images/index.json"),
+    ],
+    ids=lambda command: " ".join(command[:2]),
+)
+def test_every_command_tells_of_each_blob_from_its_beginning_to_its_end(
+    ocikit: Run, images: Path, app_tree: Path, heard: Heard, command: tuple[str, ...]
+) -> None:
+    ocikit(*command)
+    heard.check()
+    assert heard.blobs
+    done, total = heard.whole[-1]
+    assert total in (None, done)
+
+
+def test_pulling_an_artifact_tells_of_each_file(ocikit: Run, images: Path, app_tree: Path, heard: Heard) -> None:
+    ocikit("artifact", "push", "oci:made:v1", "app", "images/index.json")
+    heard.blobs.clear()
+    ocikit("artifact", "pull", "oci:made:v1", "-o", "pulled")
+    heard.check()
+    assert heard.blobs.keys() == {"app", "images/index.json"}
+
+
+def test_what_is_there_already_is_not_begun_again(ocikit: Run, images: Path, heard: Heard) -> None:
+    ocikit("copy", "./images:v1", "oci:copied:v1")
+    heard.blobs.clear()
+    ocikit("copy", "./images:v1", "oci:copied:v2")
+    assert heard.blobs == {}
+    assert heard.whole[-1][0] == heard.whole[-1][1]
+
+
+def test_a_copy_that_fails_has_nothing_under_way_in_the_end(run: Run, images: Path, heard: Heard) -> None:
+    layer = next(path for path in (images / "blobs/sha256").iterdir() if path.read_bytes().startswith(b"\x1f\x8b"))
+    layer.write_bytes(layer.read_bytes()[:-1] + b"?")
+    assert run("copy", "./images:v1", "oci:copied:v1").status == 1
+    assert heard.blobs
+    assert all(told[-1] is None for told in heard.blobs.values())
+
+
+def test_blobs_that_a_network_cuts_are_counted_once_both_ways(
+    ocikit: Run, here: Path, tmp_path: Path, heard: Heard
+) -> None:
+    need("docker-registry")
+    maker = LayoutMaker(here / "images")
+    layers = [tar_layer({f"data{number}": os.urandom(3 * MB)}) for number in range(5)]
+    maker.tag("v1", maker.image(layers))
+    maker.finish()
+    with docker_registry(tmp_path) as registry, Cutter(registry.port) as network:
+        network.cut_up(after=MB, times=2)
+        ocikit("copy", "./images:v1", f"docker://{network.host}/app:v1")
+        pushed = len(heard.blobs)
+        heard.check()
+        heard.blobs.clear()
+        network.cut_down(after=MB, times=3)
+        ocikit("copy", f"docker://{network.host}/app:v1", "oci:back:v1")
+        heard.check()
+        assert network.cuts == 5
+    assert pushed == len(heard.blobs) == 6
+    assert heard.whole[-1][0] == heard.whole[-1][1]
+
+
+def test_files_that_are_equal_are_one_blob_and_count_once(ocikit: Run, here: Path, heard: Heard) -> None:
+    for name in ("a", "b"):
+        (here / name).write_bytes(b"x" * 1000)
+    ocikit("artifact", "push", "oci:made:v1", "a", "b")
+    heard.check()
+    assert heard.whole[-1] == (1002, 1002)  # and the empty config
