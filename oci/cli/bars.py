@@ -22,7 +22,9 @@ Blob = tuple[str, int, int | None]  # its name, the bytes done, the bytes in all
 
 def whole(label: str, done: int, total: int, seconds: float, columns: int) -> str:
     """The line of the whole job after so many seconds; a `total` of 0 is one that nobody knows."""
-    parts = [label]
+    room = columns - 1  # a full line would make some terminals begin a new one
+    # A long label, such as a reference, leaves room for the percentage.
+    parts = [_head(label, room - 6) if total and room >= 20 else label]
     if total:
         share = min(done / total, 1.0)
         parts.append(f"{share:4.0%}")
@@ -34,7 +36,6 @@ def whole(label: str, done: int, total: int, seconds: float, columns: int) -> st
         if seconds >= 1:
             parts.append(f"{size(int(done / seconds))}/s")
     parts.append(f"{seconds:.0f} s")
-    room = columns - 1  # a full line would make some terminals begin a new one
     while len(parts) > 1 and width("  ".join(parts)) > room:
         parts.pop()
     if total and len(parts) > 1 and width("  ".join(parts)) + WIDTH + 4 <= room:

@@ -119,6 +119,14 @@ def test_no_line_is_ever_as_wide_as_the_terminal(columns: int) -> None:
         assert line.isprintable()
 
 
+@pytest.mark.parametrize("columns", [80, 40, 24])
+def test_a_long_label_leaves_room_for_the_percentage(columns: int) -> None:
+    line = bars.whole("copying docker://registry.example:5000/" + "team/" * 20 + "app:v1", 21, 100, 5.0, columns)
+    assert line.startswith("copying docker:")
+    assert line.endswith("  21%")
+    assert len(line) < columns
+
+
 def test_of_a_long_path_the_end_is_shown() -> None:
     (line,) = bars.each([("/some/very/long/path/to/where/the/data/is/model.bin", 1, 2)], 80)
     assert line.startswith("../where/the/data/is/model.bin  [#####.....]   50%")
