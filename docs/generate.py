@@ -31,8 +31,8 @@ HEAD = """\
   [options for registries](#options-for-registries).
 - **Progress** of whatever moves or reads blobs (`copy`, `verify`, `append`, `config`, `unpack`, `artifact`, `attach`)
   is shown when it takes longer than a second. On a terminal: a bar for the whole, and below it one for each blob that
-  is under way, eight at most; drawn in place, never wrapped, gone in the end. Elsewhere (a log, `TERM=dumb`): a line for
-  each blob when it is begun.
+  is under way, eight at most; drawn in place, never wrapped, gone in the end. Elsewhere (a log, `TERM=dumb`): a line
+  for each blob when it is begun.
 - **Nothing half-done**: a command that fails or is interrupted leaves its destination as it was.
 - **Names from images** are printed with control characters spelt out, so that a hostile image can't write to your
   terminal; in JSON a byte that is not UTF-8 is a lone surrogate, `\\udcXX`.
