@@ -23,7 +23,7 @@ from oci.cli.logins import parse_registry
 from tests.support.commands import PROGRAM
 from tests.support.credential_programs import KEEPER, Programs
 from tests.support.images import LayoutMaker, tar_layer
-from tests.support.peers import need, peer
+from tests.support.peers import need, need_podman, peer
 from tests.support.places import PASSWORD, USER, clean_environment
 from tests.support.registries import DockerRegistry, docker_registry
 from tests.support.tls import Authority
@@ -271,10 +271,10 @@ def test_a_question_that_is_not_answered_ends_it(shell: Shell, registry: DockerR
 
 def test_skopeo_and_podman_read_what_we_wrote(shell: Shell, registry: DockerRegistry, tmp_path: Path) -> None:
     need("skopeo")
+    need_podman()
     shell.ok("login", registry.host, "-u", USER, "--password-stdin", given=PASSWORD)
     shell.ok("login", f"{registry.host}/team", "-u", USER, "--password-stdin", given=PASSWORD)
     for program in ("skopeo", "podman"):
-        need(program)
         words = [program, "login", "--get-login", registry.host]
         done = subprocess.run(words, env=shell.env, capture_output=True, text=True, check=False, timeout=60)
         assert done.stdout == f"{USER}\n", done.stderr
@@ -292,6 +292,8 @@ def test_we_read_what_others_wrote_and_they_log_out_of_ours(
     shell: Shell, registry: DockerRegistry, program: str
 ) -> None:
     need(program)
+    if program == "podman":
+        need_podman()
     tls = "--tls-verify=false"
     words = [program, "login", tls, "-u", USER, "--password-stdin", registry.host]
     subprocess.run(words, env=shell.env, input=PASSWORD, text=True, check=True, capture_output=True, timeout=60)

@@ -33,6 +33,13 @@ def need_buildah() -> None:
     need_mountable_root("buildah")
 
 
+def need_podman() -> None:
+    """Skip the test where podman is missing, or an ordinary user's can't start: it makes a user namespace first."""
+    need("podman")
+    if os.geteuid() != 0 and subprocess.run(["unshare", "--user", "true"], capture_output=True).returncode != 0:
+        pytest.skip("podman needs user namespaces, which this user can't make here")
+
+
 def peer(*command: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
     """Run a program that has to succeed; what it prints on stdout."""
     words = [str(word) for word in command]

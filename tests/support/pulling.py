@@ -28,4 +28,6 @@ def repository_of(host: str, name: str = "app", **changes: object) -> Iterator[R
 def fill(layout: Path, name: str, *, tag: str = "v1") -> None:
     """Have skopeo copy an image, with all its platforms, from a layout to HOST/REPO:TAG."""
     need("skopeo")
-    peer("skopeo", "copy", "-q", "--all", "--dest-tls-verify=false", f"oci:{layout}:{tag}", f"docker://{name}")
+    words = ["skopeo", "copy", "-q", "--all", "--dest-tls-verify=false", f"oci:{layout}:{tag}", f"docker://{name}"]
+    # Logins are looked for in a folder of the user's own, which may not be readable where nobody has logged in.
+    peer(*words, env={"XDG_RUNTIME_DIR": str(layout.parent)})
