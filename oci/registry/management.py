@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from oci.errors import InvalidDocument, NotFound, RefNotFound, RegistryRefused
 from oci.registry import referrers_tag
-from oci.registry.put_manifest import put_manifest
+from oci.registry.put_manifest import put_manifest, understood
 from oci.registry.referrers import has_api
 from oci.spec.digest import Digest
-from oci.spec.document import parse_document
 from oci.spec.record import Record
 
 if TYPE_CHECKING:
@@ -62,10 +61,10 @@ def delete(repository: Repository, reference: str | Digest, *, abort: Callable[[
     if not isinstance(reference, Digest) and _tag_is_gone(repository, reference):
         return Deleted(digest=digest, tags=(reference,), manifest=False)
     tags = tags_of(repository, digest, abort=abort)
-    subject = _subject(found.raw, found.media_type)
+    model = understood(found.raw, found.media_type)
     repository.delete_manifest(digest)
-    if subject is not None and not has_api(repository, subject):
-        referrers_tag.remove(repository, subject, digest)
+    if model is not None and model.subject is not None and not has_api(repository, model.subject.digest):
+        referrers_tag.remove(repository, model.subject.digest, digest)
     return Deleted(digest=digest, tags=tags, manifest=True)
 
 
@@ -85,14 +84,6 @@ def _tag_is_gone(repository: Repository, tag: str) -> bool:
             raise
         return False
     return True
-
-
-def _subject(raw: bytes, media_type: str) -> Digest | None:
-    try:
-        subject = parse_document(raw, media_type).model.subject
-    except InvalidDocument:  # deleting needs no understanding
-        return None
-    return None if subject is None else subject.digest
 
 
 def tags_of(repository: Repository, digest: Digest, *, abort: Callable[[], object]) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from oci.spec.wire import MAX_MANIFEST, loads
 if TYPE_CHECKING:
     from oci.registry.repository import Repository
 
-__all__ = ["put_manifest"]
+__all__ = ["put_manifest", "understood"]
 
 
 def put_manifest(repository: Repository, raw: bytes, media_type: str, reference: str | Digest) -> Digest:
@@ -37,7 +37,7 @@ def put_manifest(repository: Repository, raw: bytes, media_type: str, reference:
         raise DigestMismatch(expected=str(reference), actual=str(digest))
     _check_type(raw, media_type, repository.called(reference))
     acknowledged = send_manifest(repository, raw, media_type, reference)
-    model = _model(raw, media_type)
+    model = understood(raw, media_type)
     if model is not None and model.subject is not None and str(model.subject.digest) not in acknowledged:
         referrers_tag.add(repository, model.subject.digest, _entry(model, media_type, digest, len(raw)))
     return digest
@@ -54,8 +54,8 @@ def _check_type(raw: bytes, media_type: str, what: str) -> None:
         raise InvalidDocument(f"its mediaType is {show(own)}, but it is named {media_type}", document=what)
 
 
-def _model(raw: bytes, media_type: str) -> Manifest | Index | None:
-    """What was pushed, as far as we know it: media types of others are the registry's business alone."""
+def understood(raw: bytes, media_type: str) -> Manifest | Index | None:
+    """What a document says, as far as we know its kind: media types of others are the registry's business alone."""
     try:
         return parse_document(raw, media_type).model
     except InvalidDocument:
