@@ -86,31 +86,25 @@ def running(work: Path) -> Iterator[Registry]:
 
 def large_image(work: Path) -> Path:
     """Make an image of 200 MB in five layers, which compression makes no smaller."""
-    layout = work / "large"
-    if (layout / "index.json").exists():
-        return layout
-    source = random.Random(200)
-    tars = []
-    for number in range(5):
-        path = work / f"large{number}.tar"
-        with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as out:
-            for part in range(10):
-                _add(out, f"srv/layer{number}/part{part}", source.randbytes(4_000_000))
-        tars.append(path)
-    return write_layout(layout, tars)
+    return _image(work, "large", layers=5, files=10, size=4_000_000)
 
 
-def many_layers(work: Path, count: int = 1000) -> Path:
-    """Make an image of `count` layers of about a kilobyte each."""
-    layout = work / "many"
+def many_layers(work: Path) -> Path:
+    """Make an image of 1,000 layers of about a kilobyte each."""
+    return _image(work, "many", layers=1000, files=1, size=800)
+
+
+def _image(work: Path, name: str, *, layers: int, files: int, size: int) -> Path:
+    layout = work / name
     if (layout / "index.json").exists():
         return layout
-    source = random.Random(count)
+    source = random.Random(name)
     tars = []
-    for number in range(count):
-        path = work / f"many{number}.tar"
+    for number in range(layers):
+        path = work / f"{name}{number}.tar"
         with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as out:
-            _add(out, f"srv/file{number}", source.randbytes(800))
+            for part in range(files):
+                _add(out, f"srv/layer{number}/part{part}", source.randbytes(size))
         tars.append(path)
     return write_layout(layout, tars)
 

@@ -34,6 +34,15 @@ class Bench:
         if self.out.exists():
             shutil.rmtree(self.out)
 
+    def emptying(self, server: registry.Registry) -> Callable[[], None]:
+        """What comes before a push: nothing is left of the one before."""
+
+        def prepare() -> None:
+            self.clean()
+            server.empty()
+
+        return prepare
+
     def against(self, ours: Command, theirs: Command, *, rounds: int | None = None) -> Pairing:
         result = pair(ours, theirs, rounds=rounds or self.rounds, before=self.clean)
         self.clean()
@@ -137,15 +146,11 @@ def registry_large(bench: Bench) -> Iterator[Row]:
     with registry.running(bench.work) as server:
         image = f"docker://{server.host}/bench/large:latest"
 
-        def emptied() -> None:
-            bench.clean()
-            server.empty()
-
         ours, theirs = (
             [OCIKIT, "copy", "-q", f"oci:{layout}:latest", image],
             [*registry.SKOPEO, f"oci:{layout}:latest", image],
         )
-        pushed = pair(ours, theirs, rounds=bench.rounds, before=emptied)
+        pushed = pair(ours, theirs, rounds=bench.rounds, before=bench.emptying(server))
         yield row("push 200 MB, 5 layers", "`skopeo copy`", "≤ 1.1", pushed)
         to_layout = f"oci:{bench.out}:latest"
         ours, theirs = [OCIKIT, "copy", "-q", image, to_layout], [*registry.SKOPEO, image, to_layout]
@@ -184,14 +189,10 @@ def registry_small(bench: Bench) -> Iterator[Row]:
     with registry.running(bench.work) as server:
         image = f"docker://{server.host}/bench/many:latest"
 
-        def emptied() -> None:
-            bench.clean()
-            server.empty()
-
         source, out = f"oci:{layout}:latest", f"oci:{bench.out}:latest"
         ours, theirs = [OCIKIT, "copy", "-q", source, image], [*registry.SKOPEO, source, image]
         # skopeo takes a minute or more: two pairs say enough.
-        pushed = pair(ours, theirs, rounds=2, before=emptied, warm_up=False)
+        pushed = pair(ours, theirs, rounds=2, before=bench.emptying(server), warm_up=False)
         yield row("push 1,000 small blobs", "`skopeo copy`", "≤ 1", pushed)
         ours, theirs = [OCIKIT, "copy", "-q", image, out], [*registry.SKOPEO, image, out]
         yield row("pull 1,000 small blobs", "`skopeo copy`", "≤ 1", bench.against(ours, theirs))
