@@ -19,7 +19,9 @@
     ├── NotFound
     │   ├── BlobNotFound
     │   ├── RefNotFound
-    │   └── NoMatchingPlatform
+    │   ├── NoMatchingPlatform
+    │   ├── ContainerNotFound
+    │   └── VolumeNotFound
     ├── LayoutError              an image layout or archive whose files break the rules
     ├── DestinationError         a destination that exists, is not empty, or can't be written
     ├── LimitExceeded            more bytes, entries or levels than a stated limit
@@ -30,6 +32,12 @@
     │   ├── AuthenticationFailed it wants other credentials than it was given, or none will do
     │   ├── RegistryRefused      an answer of the spec's errors: `status`, `codes`, its message
     │   └── ProtocolViolation    an answer that breaks the distribution spec or HTTP
+    ├── StoreError               a local store that can't be opened, or in which something is damaged
+    ├── InUse                    an image, layer, volume or container that others need: `by` says who
+    ├── NameTaken                a name that another container or volume has
+    ├── WrongState               a container that is not as the operation needs it: running, stopped, paused
+    ├── DriverError              a storage driver that doesn't work here, or a mount that the kernel refused
+    ├── RuntimeFailed            runc or crun failed, or there is none: `status` is 125, 126 or 127 as docker has it
     └── UnpackError              the file system refused what a layer asks for
 
 Errors keep their facts as attributes; the sentence for people is made here and nowhere else.
@@ -45,10 +53,13 @@ __all__ = [
     "BlobNotFound",
     "ConfigurationError",
     "ConnectionFailed",
+    "ContainerNotFound",
     "CorruptStream",
     "DestinationError",
     "DiffIdMismatch",
     "DigestMismatch",
+    "DriverError",
+    "InUse",
     "InvalidDigest",
     "InvalidDocument",
     "InvalidInput",
@@ -56,6 +67,7 @@ __all__ = [
     "InvalidReference",
     "LayoutError",
     "LimitExceeded",
+    "NameTaken",
     "NoMatchingPlatform",
     "NotFound",
     "OciError",
@@ -63,13 +75,17 @@ __all__ = [
     "RefNotFound",
     "RegistryError",
     "RegistryRefused",
+    "RuntimeFailed",
     "SizeMismatch",
     "SourceError",
+    "StoreError",
     "TarError",
     "UnpackError",
     "UnsafeEntry",
     "UnsupportedDigest",
     "VerificationError",
+    "VolumeNotFound",
+    "WrongState",
     "read_from",
 ]
 
@@ -247,6 +263,24 @@ class NoMatchingPlatform(NotFound):
         super().__init__(f"no image for platform {show(wanted)} in {show(where)}; {there}")
 
 
+class ContainerNotFound(NotFound):
+    """No container of this name or ID; `candidates` are several that a short ID could mean."""
+
+    def __init__(self, wanted: str, where: str, candidates: Sequence[str] = ()) -> None:
+        self.wanted, self.where, self.candidates = wanted, where, tuple(candidates)
+        several = ", ".join(show(name) for name in self.candidates[:10])
+        reason = f"could be any of {several}" if several else f"no such container in {show(where)}"
+        super().__init__(f"container {show(wanted)!r}: {reason}")
+
+
+class VolumeNotFound(NotFound):
+    """No volume of this name."""
+
+    def __init__(self, name: str, where: str) -> None:
+        self.name, self.where = name, where
+        super().__init__(f"volume {show(name)!r}: no such volume in {show(where)}")
+
+
 class LayoutError(OciError):
     """An image layout or archive whose files break the rules of image-spec image-layout.md."""
 
@@ -329,3 +363,53 @@ class UnpackError(OciError):
     def __init__(self, path: bytes, reason: str) -> None:
         self.path, self.reason = path, reason
         super().__init__(f"cannot unpack {show(path)!r}: {reason}")
+
+
+class StoreError(OciError):
+    """The local store can't be used, or something in it is damaged; `where` is its folder, or the file in it."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        self.where, self.reason = where, reason
+        super().__init__(f"{show(where)}: {reason}")
+
+
+class InUse(OciError):
+    """Something is not removed because others need it; `what` is "volume data", `by` their names."""
+
+    def __init__(self, what: str, by: Sequence[str], *, hint: str = "") -> None:
+        self.what, self.by = what, tuple(by)
+        users = ", ".join(show(name) for name in self.by[:10])
+        more = f" and {len(self.by) - 10} more" if len(self.by) > 10 else ""
+        super().__init__(f"{show(what)} is in use by {users}{more}{f'; {hint}' if hint else ''}")
+
+
+class NameTaken(OciError):
+    """A name that another has already; `kind` is "container" or "volume"."""
+
+    def __init__(self, kind: str, name: str, *, hint: str = "") -> None:
+        self.kind, self.name = kind, name
+        super().__init__(f"the name {show(name)!r} is taken by another {kind}{f'; {hint}' if hint else ''}")
+
+
+class WrongState(OciError):
+    """A container is not in the state that the operation needs; `state` is the one it is in."""
+
+    def __init__(self, name: str, state: str, reason: str) -> None:
+        self.name, self.state, self.reason = name, state, reason
+        super().__init__(f"container {show(name)!r} is {state}: {reason}")
+
+
+class DriverError(OciError):
+    """A storage driver can't do its work: `driver` is its name, `reason` the kernel's or its own."""
+
+    def __init__(self, driver: str, reason: str) -> None:
+        self.driver, self.reason = driver, reason
+        super().__init__(f"storage driver {show(driver)}: {reason}")
+
+
+class RuntimeFailed(OciError):
+    """The OCI runtime failed: `status` as docker has it: 125 in general, 126 not executable, 127 not found."""
+
+    def __init__(self, reason: str, *, status: int = 125) -> None:
+        self.reason, self.status = reason, status
+        super().__init__(reason)
