@@ -181,7 +181,25 @@ def root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
     root: Annotated[
-        str | None, typer.Option("--root", metavar="DIR", hidden=True, help="The local store (OCIKIT_ROOT).")
+        str | None, typer.Option("--root", metavar="DIR", help="The local store (OCIKIT_ROOT).", show_default=False)
+    ] = None,
+    driver: Annotated[
+        str | None,
+        typer.Option(
+            "--driver",
+            metavar="NAME",
+            help="The storage driver: overlay, fuse-overlayfs or copy (OCIKIT_DRIVER).",
+            show_default=False,
+        ),
+    ] = None,
+    runtime: Annotated[
+        str | None,
+        typer.Option(
+            "--runtime",
+            metavar="NAME",
+            help="What runs containers: crun, runc or a path (OCIKIT_RUNTIME).",
+            show_default=False,
+        ),
     ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes on stderr.")] = False,
@@ -189,7 +207,7 @@ def root(
     """Build, inspect, verify and unpack OCI container images, without a daemon and without root."""
     session = Session.of(context)
     session.quiet = quiet
-    session.root = root
+    session.root, session.driver, session.runtime = root, driver, runtime
 
 
 def command_tree() -> Any:

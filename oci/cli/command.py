@@ -12,10 +12,12 @@ from oci.cli.session import Session
 
 
 class _Plain:
-    """What commands and groups of commands share: --quiet and --debug, -h, and no epilog."""
+    """What commands and groups of commands share: --quiet, --debug, --root and its like, -h, and no epilog."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs["params"] = [*(kwargs.get("params") or ()), *_common_parameters()]
+        own = list(kwargs.get("params") or ())
+        taken = {option for parameter in own for option in parameter.opts}
+        kwargs["params"] = own + [p for p in _common_parameters() if taken.isdisjoint(p.opts)]
         kwargs["context_settings"] = {"help_option_names": ["--help", "-h"], **(kwargs.get("context_settings") or {})}
         super().__init__(*args, **kwargs)
 
@@ -40,7 +42,7 @@ class PlainGroup(_Plain, TyperGroup):
 
 @cache
 def _common_parameters() -> tuple[Any, ...]:
-    """--quiet and --debug as typer's own objects, made by typer from a function that is never called."""
+    """These as typer's own objects, made by typer from a function that is never called."""
     app = typer.Typer(add_completion=False)
     app.command()(_common)
     return tuple(typer.main.get_command(app).params)
@@ -50,6 +52,19 @@ def _be_quiet(context: typer.Context, value: bool) -> bool:
     if value:
         Session.of(context).quiet = True
     return value
+
+
+def _note(context: typer.Context, parameter: typer.CallbackParam, value: str | None) -> str | None:
+    """--root, --driver or --runtime behind the command's name: it counts more than one before it."""
+    if value is not None:
+        assert parameter.name is not None
+        setattr(Session.of(context), parameter.name, value)
+    return value
+
+
+def _store_option(name: str) -> Any:
+    """Not in each command's help: `ocikit --help` has it."""
+    return typer.Option(name, callback=_note, expose_value=False, hidden=True)
 
 
 def _common(
@@ -62,6 +77,9 @@ def _common(
     debug: Annotated[
         bool, typer.Option("--debug", expose_value=False, help="Show a traceback when something fails.")
     ] = False,
+    root: Annotated[str | None, _store_option("--root")] = None,
+    driver: Annotated[str | None, _store_option("--driver")] = None,
+    runtime: Annotated[str | None, _store_option("--runtime")] = None,
 ) -> None:
     """Never called: `entry` looks for --debug itself, it must work however early a command fails."""
 

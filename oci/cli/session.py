@@ -25,7 +25,9 @@ class Session:
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         self.environ: Mapping[str, str] = os.environ if environ is None else environ
         self.quiet = False
-        self.root: str | None = None
+        self.root: str | None = None  # of the local store, and how it is used: see storing.py
+        self.driver: str | None = None
+        self.runtime: str | None = None
         self.access: dict[str, str] = {}  # what options say about registries, see registries.py
         self.known: Any = None  # and what was read and asked for because of them
         self._progress: Progress | None = None  # what is being shown at the moment

@@ -1,0 +1,98 @@
+"""The local store as a command sees it: where it is, with which driver and runtime, and as whom it is opened.
+
+=================================  ======================================================================
+`--root`, OCIKIT_ROOT              its directory; else /var/lib/ocikit for root,
+                                   $XDG_DATA_HOME/ocikit or ~/.local/share/ocikit for everybody else
+`--driver`, OCIKIT_DRIVER          the storage driver of a new store; else what works there
+`--runtime`, OCIKIT_RUNTIME        the OCI runtime, a name or a path; else crun or runc, whichever works
+=================================  ======================================================================
+
+An option counts more than the environment. Somebody who isn't root, and has to own other users' files or to mount,
+enters a user namespace in this very process (`namespace=True`): from there on all is as for root.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from oci.cli.failures import UsageError
+
+if TYPE_CHECKING:
+    from oci.cli.session import Session
+    from oci.storage.store import Store
+
+__all__ = ["DRIVERS", "driver_name", "enter_namespace", "open_store", "runtime_name", "runtime_names", "store_root"]
+
+SYSTEM_ROOT = "/var/lib/ocikit"
+DRIVERS = ("overlay", "fuse-overlayfs", "copy")
+
+
+def store_root(session: Session) -> str:
+    """The store's directory, absolute: what options and the environment say, else the default of this user."""
+    if session.root is None:
+        session.root = session.environ.get("OCIKIT_ROOT") or _default_root(session)
+    if not session.root:
+        raise UsageError("--root: expected a directory")
+    return os.path.abspath(session.root)
+
+
+def _default_root(session: Session) -> str:
+    if os.geteuid() == 0:
+        return SYSTEM_ROOT
+    home = session.environ.get("XDG_DATA_HOME", "")
+    if not os.path.isabs(home):  # basedir-spec: a relative one is to be ignored
+        owner = session.environ.get("HOME", "")
+        if not os.path.isabs(owner):
+            raise UsageError("where is the local store? Neither HOME nor XDG_DATA_HOME is set; use --root DIR")
+        home = f"{owner}/.local/share"
+    return f"{home}/ocikit"
+
+
+def driver_name(session: Session) -> str | None:
+    """The storage driver that was asked for, None where the store shall choose."""
+    said, where = session.driver, "--driver"
+    if said is None:
+        said, where = session.environ.get("OCIKIT_DRIVER") or None, "OCIKIT_DRIVER"
+    if said is not None and said not in DRIVERS:
+        raise UsageError(f"{where} {said!r}: not one of {', '.join(DRIVERS)}")
+    return said
+
+
+def runtime_name(session: Session) -> str | None:
+    """The OCI runtime that was asked for, a name or a path; None where the first that works shall be taken."""
+    return session.runtime or session.environ.get("OCIKIT_RUNTIME") or None
+
+
+def runtime_names(session: Session) -> tuple[str, ...]:
+    """The runtimes to try, in this order."""
+    said = runtime_name(session)
+    return ("crun", "runc") if said is None else (said,)
+
+
+@contextmanager
+def open_store(session: Session, *, namespace: bool = False, create: bool = True) -> Iterator[Store]:
+    """Open the local store for one command; `namespace`: as root, in a user namespace where need be.
+
+    Nothing may have started a thread before. With `create=False` a store that isn't there is not made: StoreError.
+    """
+    root, driver = store_root(session), driver_name(session)
+    if namespace:
+        enter_namespace(session)
+    from oci.storage.store import Store
+
+    with Store.open(root, driver=driver, clock=time.time_ns, warn=session.warn, create=create) as store:
+        yield store
+
+
+def enter_namespace(session: Session) -> None:
+    """Become root in a user namespace of this process's own, unless we are root; ConfigurationError says what lacks."""
+    store_root(session)  # the default is of who calls, not of who we become
+    if os.geteuid() == 0:
+        return
+    from oci.linux.namespaces import become_root
+
+    become_root()
