@@ -1,0 +1,41 @@
+"""Signals by name or number, as `stop_signal` and `kill` have them: 15, "TERM", "SIGTERM", "RTMIN+3"."""
+
+from __future__ import annotations
+
+import signal
+
+from oci.errors import ConfigurationError
+
+__all__ = ["parse_signal", "signal_name"]
+
+_HIGHEST = 64  # signal(7): SIGRTMAX on Linux
+
+
+def parse_signal(text: int | str, *, where: str = "signal") -> int:
+    """The number of a signal. Raises ConfigurationError."""
+    word = str(text).strip().upper()
+    if word.isascii() and word.isdigit():
+        number = int(word[:6])
+        if 1 <= number <= _HIGHEST:
+            return number
+        raise ConfigurationError(where, f"there is no signal {word[:20]}; they go from 1 to {_HIGHEST}")
+    name = word.removeprefix("SIG")
+    base, sign, offset = name.partition("+") if "+" in name else name.partition("-")
+    if base in ("RTMIN", "RTMAX") and (not sign or (offset.isascii() and offset.isdigit())):
+        start = 34 if base == "RTMIN" else _HIGHEST  # as libc counts: it keeps 32 and 33 for itself
+        step = int(offset[:6] or "0")
+        number = start + step if sign == "+" else start - step
+        if 34 <= number <= _HIGHEST:
+            return number
+    found = signal.Signals.__members__.get(f"SIG{name}")
+    if found is None or found not in range(1, _HIGHEST + 1):
+        raise ConfigurationError(where, f"there is no signal {str(text)[:40]!r}; as in TERM, SIGTERM, 15, RTMIN+3")
+    return int(found)
+
+
+def signal_name(number: int) -> str:
+    """ "SIGTERM" of 15; the number where it has no name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
