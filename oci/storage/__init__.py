@@ -1,0 +1,1 @@
+"""The local store: images, their layers unpacked once, containers' rows, volumes. No mounts, no processes."""

@@ -1,0 +1,180 @@
+"""A store: one folder with images, their layers unpacked once, containers and volumes, and a database beside them.
+
+==================  ==============================================================================================
+`images/`           an ordinary image layout (oci/layout); `org.opencontainers.image.ref.name` is the whole name
+`layers/<id>/fs/`   one layer's tree, read-only from the day it is made (layers.py)
+`containers/<id>/`  one container: its writable layer, log, bundle (containers.py; oci/container)
+`volumes/<name>/`   data that outlives containers (volumes.py)
+`run/`              what a reboot makes void: the runtime's own state
+`store.db`          what there is (state.py); `store.lock`: see `shared` and `exclusive`
+==================  ==============================================================================================
+
+docs/adr/0011-store-and-layers.md says why. Everything is its owner's alone: folders are made with mode 0700.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
+
+from oci.errors import StoreError
+from oci.layout.layout import Layout
+from oci.storage.containers import Containers
+from oci.storage.layers import Layers
+from oci.storage.state import State
+
+if TYPE_CHECKING:
+    from oci.drivers.driver import Driver
+    from oci.drivers.probe import Choice
+    from oci.storage.volumes import Volumes
+
+__all__ = ["Store"]
+
+LOCK = "store.lock"
+FOLDERS = ("images", "layers", "containers", "volumes", "run")
+
+
+class Store:
+    """An open store. `warn` gets one line for what the user should know; `clock` gives nanoseconds since 1970."""
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        state: State,
+        driver: str | None,
+        clock: Callable[[], int],
+        warn: Callable[[str], object] | None,
+    ) -> None:
+        self.root = root
+        self.state = state
+        self.clock = clock
+        self.warn = warn
+        self.wanted_driver = driver
+        self.images = Layout(f"{root}/images")
+        self.containers = Containers(self)
+        self.layers = Layers(self)
+        self._held = threading.local()
+
+    @classmethod
+    def open(
+        cls,
+        root: str | os.PathLike[str],
+        *,
+        driver: str | None = None,
+        clock: Callable[[], int],
+        warn: Callable[[str], object] | None = None,
+        create: bool = True,
+    ) -> Self:
+        """Open the store at `root`; with `create`, make one where there is none.
+
+        `driver` is the name of the storage driver that must be used; None leaves the choice to a probe. StoreError
+        when it belongs to another user, is of a newer version, damaged, or no store at all.
+        """
+        where = os.path.abspath(os.fspath(root))
+        _make_folders(where, create)
+        state = State.open(where, create=create)
+        store = cls(where, state=state, driver=driver, clock=clock, warn=warn)
+        if not os.path.lexists(f"{where}/images/oci-layout"):
+            Layout.create(f"{where}/images", exist_ok=True)
+        return store
+
+    @cached_property
+    def choice(self) -> Choice:
+        """Which storage driver is used here, and what the trial of each one said."""
+        from oci.drivers.probe import choose
+
+        return choose(self.root, self.wanted_driver)
+
+    @cached_property
+    def driver(self) -> Driver:
+        """The storage driver, chosen on first use."""
+        return self.choice.driver
+
+    @cached_property
+    def volumes(self) -> Volumes:
+        """The named volumes."""
+        from oci.storage.volumes import Volumes
+
+        return Volumes(self)
+
+    # The lock of the whole store
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """Keep what removes layers and blobs out: for all that makes something which needs them (pull, create, commit).
+
+        Within the block of another `shared` of this thread it is the same lock; never within `exclusive` of another.
+        """
+        with self._locked(fcntl.LOCK_SH):
+            yield
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keep everybody out who needs layers or blobs: for what removes them (rmi, prune, repair)."""
+        with self._locked(fcntl.LOCK_EX):
+            yield
+
+    @contextmanager
+    def _locked(self, kind: int) -> Iterator[None]:
+        held: int | None = getattr(self._held, "kind", None)
+        if held is not None:
+            if kind == fcntl.LOCK_EX and held == fcntl.LOCK_SH:
+                raise RuntimeError("exclusive() inside shared() would wait for itself")
+            yield
+            return
+        fd = os.open(f"{self.root}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(fd, kind)
+            self._held.kind = kind
+            yield
+        finally:
+            self._held.kind = None
+            os.close(fd)
+
+    def close(self) -> None:
+        """End using the store."""
+        self.images.close()
+        self.state.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _make_folders(root: str, create: bool) -> None:
+    try:
+        status = os.stat(root)
+    except FileNotFoundError:
+        if not create:
+            raise StoreError(root, "no such directory") from None
+        try:
+            os.makedirs(root, 0o700)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise StoreError(root, f"can't be made ({error.strerror}); choose another place with --root") from None
+        status = os.stat(root)
+    except OSError as error:
+        raise StoreError(root, f"can't be used: {error.strerror}") from None
+    if status.st_uid != os.geteuid():
+        owner = f"belongs to user {status.st_uid}, you are user {os.geteuid()}"
+        raise StoreError(root, f"{owner}; a store has one owner, choose another with --root")
+    if not create and not os.path.lexists(f"{root}/store.db"):
+        raise StoreError(root, "is not a store of ocikit")
+    if create and not os.path.lexists(f"{root}/store.db") and (foreign := set(os.listdir(root)) - {*FOLDERS, LOCK}):
+        raise StoreError(root, f"is no store of ocikit, and not empty: it has {min(foreign)!r}; choose an empty folder")
+    for name in FOLDERS:
+        try:
+            os.mkdir(f"{root}/{name}", 0o700)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise StoreError(f"{root}/{name}", f"can't be made: {error.strerror}") from None
