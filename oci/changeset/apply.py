@@ -4,13 +4,16 @@ image-spec v1.1.1 layer.md#applying-changesets, with the layers taken from the t
 never written, so nothing is ever overwritten or removed again, except where one layer's tar names a path twice. What is
 hidden is decided in shadow.py, where a name lies on disk in tree.py, how one file is made in nodes.py; hard links
 that can't be made at once are in links.py, and what directories wait for in directories.py.
+
+An archive of data (a volume's) is written the same way, except that it has no marks: a file may be named `.wh.x`.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 
 from oci.changeset.directories import DirectoryLog
 from oci.changeset.limits import Budget, check_target
@@ -21,12 +24,13 @@ from oci.changeset.paths import clean, join, split
 from oci.changeset.shadow import Shadow
 from oci.changeset.tree import Directory, Tree
 from oci.changeset.whiteout import PREFIX, classify
-from oci.errors import UnpackError, UnsafeEntry
+from oci.errors import TarError, UnpackError, UnsafeEntry
 from oci.tar import DIR, FILE, HARDLINK, SYMLINK, Entry, TarReader
 
-__all__ = ["LayerSource", "apply_layers"]
+__all__ = ["LayerSource", "apply_archive", "apply_layers"]
 
 MAX_MEMORY = 1 << 30  # bytes for what has to wait or be remembered: directories, links, whiteouts; millions of them
+_NO_NAME = b"\0"  # in no name that a file system takes
 
 
 def apply_layers(
@@ -56,6 +60,30 @@ def apply_layers(
         warnings.tell(warn)
 
 
+def apply_archive(
+    chunks: Iterable[bytes], root_fd: int, *, rootless: bool, warn: Callable[[str], None] | None = None
+) -> None:
+    """Write one tar as it stands into the empty directory `root_fd`: data, in which no name and no device is a mark.
+
+    What overlayfs would obey is kept too (its extended attributes, character devices 0:0): nobody mounts a volume as
+    a layer, and whoever keeps layers in one wants them back. Errors as of `apply_layers`.
+    """
+    warnings = Warnings()
+    maker = NodeMaker(root_fd, rootless=rootless, warnings=warnings, data=True)
+    applier = _Applier(root_fd, maker, marks=False)
+    applier.apply(chunks, 0)
+    applier.finish([_ReadOnce()])
+    if warn is not None:
+        warnings.tell(warn)
+
+
+class _ReadOnce:
+    """The archive, when somebody wants to read it again for a link that leads nowhere in one pass."""
+
+    def open(self) -> AbstractContextManager[Iterator[bytes]]:
+        raise TarError(0, "hard links that lead to each other, and to no file")
+
+
 def _expect(layer: LayerSource) -> None:
     """Say in which order layers will be opened, where somebody listens: one that has to be fetched can come early."""
     told = getattr(layer, "expect", None)
@@ -66,8 +94,9 @@ def _expect(layer: LayerSource) -> None:
 class _Applier:
     """The state between layers, and the loop over the entries of one."""
 
-    def __init__(self, root_fd: int, maker: NodeMaker) -> None:
+    def __init__(self, root_fd: int, maker: NodeMaker, *, marks: bool = True) -> None:
         self._maker = maker
+        self._marks = marks
         self._budget = Budget("bytes for the directories, links and whiteouts of an image", MAX_MEMORY)
         self._shadow = Shadow()
         self._tree = Tree(root_fd, self._shadow, self._budget, strict_umask=maker.strict_umask)
@@ -100,6 +129,7 @@ class _Applier:
         make_file = self._maker.file
         made = tree.made
         keep = not bottom
+        prefix = PREFIX if self._marks else _NO_NAME
         directory = tree.root
         last: bytes | None = None  # the parent as it stood in the last entry's name
         # The hot loop: entries come grouped by directory, and most are files that nothing hides.
@@ -107,13 +137,13 @@ class _Applier:
             name = entry.name
             try:
                 parent, _, base = name.rpartition(b"/")
-                if base[:1] in b"." and (not base or base in (b".", b"..") or base.startswith(PREFIX)):
+                if base[:1] in b"." and (not base or base in (b".", b"..") or base.startswith(prefix)):
                     self._special_name(entry, clean(name), reader)
                     last = None
                     continue
                 if parent != last:
                     path = clean(name)
-                    if PREFIX in parent and classify(path) is not None:  # below an AUFS leftover, or refused
+                    if prefix in parent and classify(path) is not None:  # below an AUFS leftover, or refused
                         continue
                     directory = tree.directory(path.rpartition(b"/")[0])
                     last = parent
@@ -155,7 +185,7 @@ class _Applier:
 
     def _special_name(self, entry: Entry, path: bytes, reader: TarReader) -> None:
         """An entry whose last component is a mark, or needs cleaning."""
-        mark = classify(path)
+        mark = classify(path) if self._marks else None
         if mark is not None:
             self._mark(*mark)
         elif path:

@@ -14,7 +14,7 @@ import stat
 from collections.abc import Iterator
 from typing import Protocol
 
-from oci.changeset.ownership import ROOTLESS_XATTR, Warnings, note_rootless_owner, xattr_kept
+from oci.changeset.ownership import ROOTLESS_XATTR, Warnings, data_xattr_kept, note_rootless_owner, xattr_kept
 from oci.errors import UnpackError, UnsafeEntry, show
 from oci.tar import BLOCK, CHAR, FIFO, Entry
 
@@ -46,10 +46,14 @@ class DataSource(Protocol):
 
 
 class NodeMaker:
-    """Makes what entries describe. `rootless`: owners are noted, not set; devices are left out."""
+    """Makes what entries describe. `rootless`: owners are noted, not set; devices are left out.
 
-    def __init__(self, root_fd: int, *, rootless: bool, warnings: Warnings) -> None:
+    `data`: what is made is no layer, so it may hold what overlayfs obeys in one.
+    """
+
+    def __init__(self, root_fd: int, *, rootless: bool, warnings: Warnings, data: bool = False) -> None:
         self.rootless = rootless
+        self._data, self._kept = data, data_xattr_kept if data else xattr_kept
         self._warnings = warnings
         self._privileged = os.geteuid() == 0
         # What creation gives by itself: owner and umask, seen on a file rather than asked for, because mount options
@@ -99,7 +103,7 @@ class NodeMaker:
         device = 0
         if entry.kind != FIFO:
             device = _device(entry)
-            if entry.kind == CHAR and device == 0:
+            if entry.kind == CHAR and device == 0 and not self._data:
                 self._warnings.add("left out a character device 0:0, which overlayfs takes for a whiteout", entry.name)
                 return False
             if self.rootless:
@@ -163,7 +167,7 @@ class NodeMaker:
 
     def _xattrs(self, target: int | bytes, name: bytes, xattrs: dict[bytes, bytes]) -> None:
         for key, value in xattrs.items():
-            if not xattr_kept(key):
+            if not self._kept(key):
                 self._warnings.add(f"left out the extended attribute {show(key)}, which is of another machine", name)
             elif self.rootless and key.startswith(_ACL_PREFIX):
                 self._warnings.add("left out an access control list, whose users don't exist here", name)

@@ -21,6 +21,7 @@ from oci.errors import show
 __all__ = [
     "ROOTLESS_XATTR",
     "Warnings",
+    "data_xattr_kept",
     "note_rootless_owner",
     "read_rootless_owner",
     "xattr_kept",
@@ -49,11 +50,17 @@ _DROPPED_PREFIXES = (
     b"user.overlay.",  # the same for mounts with `userxattr`
     b"security.SMACK64",
 )
+_OVERLAY_PREFIXES = _DROPPED_PREFIXES[:2]
 
 
 def xattr_kept(name: bytes) -> bool:
     """Return whether an extended attribute means the same on every machine, so that layers may carry it."""
     return name not in _DROPPED and not name.startswith(_DROPPED_PREFIXES)
+
+
+def data_xattr_kept(name: bytes) -> bool:
+    """The same for files that are no layer's (a volume's): what overlayfs obeys is data there, as anything else."""
+    return xattr_kept(name) or name.startswith(_OVERLAY_PREFIXES)
 
 
 def note_rootless_owner(uid: int, gid: int) -> bytes | None:

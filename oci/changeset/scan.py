@@ -14,6 +14,8 @@ Order: a directory before what is in it, names in byte order, each directory's w
   are left out: they hold ids of this machine's users.
 * **hard links**: the first path in order is the file, the others link to it.
 * **sparse files** are written plain, holes as zeros (the compressor takes them back to nearly nothing).
+* **data** that is no layer's (`data=True`, a volume) keeps more: names and extended attributes that would be marks in a
+  layer, POSIX ACLs as owners, and sparse files with their holes (`Entry.sparse`; only what is stored is handed out).
 * **sockets** mean nothing in an image: left out, with a warning. **Names** beginning with `.wh.` would be whiteouts:
   refused.
 
@@ -28,12 +30,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal
 
 from oci.changeset.exclude import excluder
 from oci.changeset.mode import mode_rule
-from oci.changeset.ownership import ROOTLESS_XATTR, read_rootless_owner, xattr_kept
+from oci.changeset.ownership import ROOTLESS_XATTR, data_xattr_kept, read_rootless_owner, xattr_kept
 from oci.changeset.paths import clean
 from oci.errors import SourceError, UnsafeEntry
 from oci.tar.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, Entry
@@ -50,6 +52,7 @@ A piece stays as it is only until the next one is asked for: large files are rea
 
 SMALL = 64 << 10  # up to here a file is read in one call, handed out as one piece, and its descriptor closed at once
 CHUNK = 256 << 10  # of larger files; more than this would not stay in the processor's second-level cache
+MAX_PIECES = 1 << 16  # of a sparse file that are told apart; a reader of ours takes four times as many
 MAX_OPEN_LEVELS = (
     128  # deeper directories' descriptors are closed and found again by "..": a process may have 1024 open
 )
@@ -107,6 +110,7 @@ class Scan:
         hard_links: bool = True,
         small: int = SMALL,
         within: Callable[[bytes], bool] | None = None,
+        data: bool = False,
     ) -> None:
         self.source = os.fsencode(source)
         self.dest = clean(dest)
@@ -120,6 +124,7 @@ class Scan:
         self._clamp = clamp_mtime
         self._exclude, self._within, self._warn = excluder(exclude), within, warn
         self._root, self._hard_links, self._small = root, hard_links, small
+        self._data, self._xattrs = data, _data_xattrs if data else _xattrs
         self._uids: dict[int, int] = {}
         self._gids: dict[int, int] = {}
         self._links: dict[tuple[int, int], bytes] = {}
@@ -144,7 +149,7 @@ class Scan:
                     path = prefix + name
                     if filtered and self._left_out(path):
                         continue
-                    if name.startswith(b".wh."):
+                    if name.startswith(b".wh.") and not self._data:
                         raise UnsafeEntry(
                             self._below(path), "a layer can't hold a file of this name: it is a whiteout's"
                         )
@@ -189,7 +194,7 @@ class Scan:
         if len(levels) > MAX_OPEN_LEVELS and (spare := levels[-1 - MAX_OPEN_LEVELS]).mode is None:
             spare.close()
         self.inode = None
-        return self._entry(path, DIR, status, _xattrs(fd))
+        return self._entry(path, DIR, status, self._xattrs(fd))
 
     def _list(self) -> None:
         """Read the names of the directory entered last, in byte order."""
@@ -231,8 +236,12 @@ class Scan:
             self.inode = None
         elif (first := self._first_name(status, path)) != path:
             return self._entry(path, HARDLINK, status, None, first), ()
-        entry = self._entry(path, FILE, status, _xattrs(fd))
+        entry = self._entry(path, FILE, status, self._xattrs(fd))
         entry.size = entry.stored_size = size = status.st_size
+        if self._data and status.st_blocks * 512 < size and (extents := _extents(fd, size)) is not None:
+            entry.sparse = extents
+            entry.stored_size = sum(length for _, length in extents)
+            return entry, self._stored(fd, extents, path)
         if size > self._small:
             return entry, self._pieces(fd, size, path)
         data = os.read(fd, size + 1) if size else b""
@@ -256,6 +265,15 @@ class Scan:
                     raise self._changed(path, "became shorter while it was read")
                 return
             yield buffer[:length]
+
+    def _stored(self, fd: int, extents: Sequence[tuple[int, int]], path: bytes) -> Iterator[bytes]:
+        for offset, length in extents:
+            while length:
+                piece = os.pread(fd, min(length, CHUNK), offset)
+                if not piece:
+                    raise self._changed(path, "became shorter while it was read")
+                offset, length = offset + len(piece), length - len(piece)
+                yield piece
 
     def _special(self, dir_fd: int, name: bytes, path: bytes) -> Entry | None:
         """A symbolic link, device or FIFO, none of which is ever opened; None for a socket."""
@@ -407,8 +425,41 @@ class Scan:
 scan = Scan
 
 
+def _extents(fd: int, size: int) -> tuple[tuple[int, int], ...] | None:
+    """The (offset, length) of each piece of data in a file with holes; None where it has none, or too many to tell."""
+    found: list[tuple[int, int]] = []
+    at = 0
+    while at < size:
+        try:
+            start = os.lseek(fd, at, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nothing but a hole up to the end
+                break
+            return None
+        end = min(os.lseek(fd, start, os.SEEK_HOLE), size)
+        found.append((start, end - start))
+        if len(found) > MAX_PIECES:
+            found = [(0, size)]
+            break
+        at = end
+    os.lseek(fd, 0, os.SEEK_SET)
+    return None if found == [(0, size)] else tuple(found)
+
+
 def _xattrs(fd: int) -> dict[bytes, bytes] | None:
     """The extended attributes that a layer may carry, and a rootless owner's note; None where there are none."""
+    return _read_xattrs(fd, _kept_of_layer)
+
+
+def _data_xattrs(fd: int) -> dict[bytes, bytes] | None:
+    return _read_xattrs(fd, data_xattr_kept)
+
+
+def _kept_of_layer(name: bytes) -> bool:
+    return xattr_kept(name) and not name.startswith(b"system.posix_acl_")
+
+
+def _read_xattrs(fd: int, kept: Callable[[bytes], bool]) -> dict[bytes, bytes] | None:
     try:
         names = os.listxattr(fd)
     except OSError as error:
@@ -419,6 +470,6 @@ def _xattrs(fd: int) -> dict[bytes, bytes] | None:
         return None
     found = {}
     for name in sorted(map(os.fsencode, names)):
-        if name == ROOTLESS_XATTR or (xattr_kept(name) and not name.startswith(b"system.posix_acl_")):
+        if name == ROOTLESS_XATTR or kept(name):
             found[name] = os.getxattr(fd, name)
     return found or None
