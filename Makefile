@@ -38,9 +38,10 @@ bench: .venv/installed  ## side by side with peers, ratios of one run
 	@.ci/system-packages bench
 	@$(BIN)/python -m benchmarks.run
 
-docs: .venv/installed  ## write docs/cli.md and docs/api.md from the code itself
+docs: .venv/installed  ## write docs/cli.md, docs/api.md and the quick table of the command line from the code itself
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python docs/generate_api.py
+	@$(BIN)/python docs/generate_quick.py
 
 lock: .venv/installed  ## pin the development tools as they are installed now
 	@$(BIN)/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools | grep -v '^ocikit' > constraints.txt

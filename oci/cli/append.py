@@ -6,10 +6,9 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from oci.cli import building, options, sources
 from oci.cli.failures import UsageError
+from oci.cli.lazily import typer
 from oci.cli.session import Session
 from oci.errors import InvalidInput, SourceError, show
 

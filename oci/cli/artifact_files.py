@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from oci.cli.failures import UsageError
+from oci.cli.lazily import typer
 from oci.cli.session import Session
 from oci.errors import InvalidInput
 

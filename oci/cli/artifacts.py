@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from oci.cli import options, output, sources
 from oci.cli.artifact_files import AnnotationFile, AnnotationWords, Config, Created, Files, draft, media_type
 from oci.cli.failures import UsageError, blamed_on
+from oci.cli.lazily import typer
 from oci.cli.session import Session
 
 if TYPE_CHECKING:

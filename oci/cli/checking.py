@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from oci.cli import options, output, sources
 from oci.cli.failures import UsageError
+from oci.cli.lazily import typer
 from oci.cli.session import Session
 from oci.spec.reference import ArchiveRef, DockerArchiveRef, LayoutRef, RegistryRef
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from oci.cli import building, options, runconfig, sources
 from oci.cli.failures import UsageError
+from oci.cli.lazily import typer
 from oci.cli.session import Session
 from oci.errors import InvalidInput
 

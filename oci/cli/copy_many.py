@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from oci.cli import output, sources
 from oci.cli.failures import FAILED, describe
+from oci.cli.lazily import typer
 from oci.cli.session import Session
 from oci.errors import SourceError
 from oci.spec.reference import Reference, RegistryRef, StoreRef

@@ -1,9 +1,9 @@
 """The console script: everything between the shell and the app.
 
-Start-up time is a feature: `ocikit --version` imports nothing but this module, and a command imports typer and its own
-module only. The rule for what comes out: exit status 0 done, 1 failed, 2 wrong usage, 130 interrupted, and as a shell
-counts signals 143 for SIGTERM, 141 for a reader of our output that went away; at most one `error: …` line on stderr;
-never a traceback unless `--debug` or OCIKIT_DEBUG=1.
+Start-up time is a feature: `ocikit --version` imports nothing but this module, and a command its own module only; typer
+comes in where quick.py can't read the line. The rule for what comes out: exit status 0 done, 1 failed, 2 wrong usage,
+130 interrupted, and as a shell counts signals 143 for SIGTERM, 141 for a reader of our output that went away; at most
+one `error: …` line on stderr; never a traceback unless `--debug` or OCIKIT_DEBUG=1.
 """
 
 from __future__ import annotations
@@ -66,9 +66,16 @@ def _run(arguments: list[str], terminated: list[int]) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
-        from oci.cli.app import run
+        from oci.cli import quick
 
-        status = run(arguments)
+        # The shell that asks for completions has it in this variable what the line is.
+        line = None if "_OCIKIT_COMPLETE" in os.environ else quick.read(arguments)
+        if line is not None:
+            status = line.run()
+        else:
+            from oci.cli.app import run
+
+            status = run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
         _forget_stdout()

@@ -6,10 +6,9 @@ import stat
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from oci.cli import options, output
 from oci.cli.failures import UsageError
+from oci.cli.lazily import typer
 from oci.cli.show import load, opened
 from oci.spec import rfc3339
 from oci.tar.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK

@@ -10,10 +10,9 @@ import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from oci.cli import output
 from oci.cli.failures import UsageError
+from oci.cli.lazily import typer
 from oci.cli.session import Session
 from oci.errors import show
 from oci.spec.reference import is_host, is_repository

@@ -2,47 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from oci.cli.failures import UsageError
 
 if TYPE_CHECKING:
+    from oci.cli.declared import *  # noqa: F403
     from oci.spec import Platform
+else:
 
-Reference = Annotated[str, typer.Argument(metavar="REF", help="The image.", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-PlatformName = Annotated[
-    str | None,
-    typer.Option(
-        "--platform",
-        metavar="OS/ARCH[/VARIANT]",
-        help="Which image of an index; default: this machine's platform.",
-        show_default=False,
-    ),
-]
-Target = Annotated[
-    str, typer.Option("--tag", "-t", metavar="REF", help="Where the new image goes.", show_default=False)
-]
-AllPlatforms = Annotated[
-    bool, typer.Option("--all-platforms", "--all", help="The whole index, with the images of all platforms.")
-]
-CompressionName = Annotated[
-    str | None,
-    typer.Option(
-        "--compression", metavar="gzip|zstd|none[:LEVEL]", help="How layers are compressed.", show_default=False
-    ),
-]
-Created = Annotated[
-    str | None,
-    typer.Option(
-        "--created",
-        metavar="TIME",
-        help="When it was made, RFC 3339; default: SOURCE_DATE_EPOCH, else the newest of the new files' times.",
-        show_default=False,
-    ),
-]
+    def __getattr__(name):
+        """The declarations, asked for by typer alone."""
+        if name.startswith("_"):  # __path__, which every `from` statement looks for
+            raise AttributeError(name)
+        from oci.cli import declared
+
+        return getattr(declared, name)
+
 
 # As oci.streams.compression_write.LEVELS has them (a test holds one against the other); that takes long to import.
 _LEVELS = {"none": range(0), "gzip": range(10), "zstd": range(1, 20)}

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from oci.cli import options, output, sources
 from oci.cli.artifact_files import AnnotationFile, AnnotationWords, Config, Created, Files, draft, media_type
 from oci.cli.failures import UsageError
+from oci.cli.lazily import typer
 from oci.cli.session import Session
 from oci.errors import show
 from oci.spec import media_types

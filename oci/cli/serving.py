@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from oci.cli import sources
 from oci.cli.failures import UsageError, say
+from oci.cli.lazily import typer
 from oci.cli.session import Session
 
 if TYPE_CHECKING:

@@ -7,10 +7,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from oci.cli import options, output, sources
 from oci.cli.failures import UsageError
+from oci.cli.lazily import typer
 from oci.cli.session import Session
 from oci.spec.reference import ArchiveRef, LayoutRef
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from oci.cli import options, output, sources
 from oci.cli.failures import blamed_on
+from oci.cli.lazily import typer
 from oci.cli.session import Session
 
 

@@ -1,0 +1,40 @@
+"""Options that several commands share, each worded once: how typer is told. options.py gives them on."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Reference = Annotated[str, typer.Argument(metavar="REF", help="The image.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+PlatformName = Annotated[
+    str | None,
+    typer.Option(
+        "--platform",
+        metavar="OS/ARCH[/VARIANT]",
+        help="Which image of an index; default: this machine's platform.",
+        show_default=False,
+    ),
+]
+Target = Annotated[
+    str, typer.Option("--tag", "-t", metavar="REF", help="Where the new image goes.", show_default=False)
+]
+AllPlatforms = Annotated[
+    bool, typer.Option("--all-platforms", "--all", help="The whole index, with the images of all platforms.")
+]
+CompressionName = Annotated[
+    str | None,
+    typer.Option(
+        "--compression", metavar="gzip|zstd|none[:LEVEL]", help="How layers are compressed.", show_default=False
+    ),
+]
+Created = Annotated[
+    str | None,
+    typer.Option(
+        "--created",
+        metavar="TIME",
+        help="When it was made, RFC 3339; default: SOURCE_DATE_EPOCH, else the newest of the new files' times.",
+        show_default=False,
+    ),
+]
