@@ -48,14 +48,21 @@ class DataSource(Protocol):
 class NodeMaker:
     """Makes what entries describe. `rootless`: owners are noted, not set; devices are left out.
 
-    `data`: what is made is no layer, so it may hold what overlayfs obeys in one.
+    `data`: what is made is no layer, so it may hold what overlayfs obeys in one. `thorough`: in directories that were
+    there before, each with its own group, ACLs and file system, nothing is known of what creation gives: all is set.
     """
 
-    def __init__(self, root_fd: int, *, rootless: bool, warnings: Warnings, data: bool = False) -> None:
+    def __init__(
+        self, root_fd: int, *, rootless: bool, warnings: Warnings, data: bool = False, thorough: bool = False
+    ) -> None:
         self.rootless = rootless
         self._data, self._kept = data, data_xattr_kept if data else xattr_kept
         self._warnings = warnings
         self._privileged = os.geteuid() == 0
+        if thorough:
+            self._uid = self._gid = -1
+            self.strict_umask, self._fix = True, 0o7777
+            return
         # What creation gives by itself: owner and umask, seen on a file rather than asked for, because mount options
         # (grpid), default ACLs and other threads' umask have a say in it too.
         probe = b".probe"
@@ -121,9 +128,7 @@ class NodeMaker:
         if entry.xattrs:
             self._xattrs(_by_link(dir_fd, name), entry.name, entry.xattrs)
         if entry.mode & self._fix:
-            # By name, since opening a device or FIFO has effects. It can't be a link: mknod has just made it, in a
-            # directory that nobody else may enter.
-            os.chmod(name, entry.mode, dir_fd=dir_fd)
+            _chmod_special(name, entry.mode, dir_fd)
         os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=dir_fd, follow_symlinks=False)
         return True
 
@@ -216,6 +221,16 @@ def _device(entry: Entry) -> int:
         return os.makedev(entry.devmajor, entry.devminor)
     except (OverflowError, ValueError):
         raise UnsafeEntry(entry.name, f"no device has the number {entry.devmajor}:{entry.devminor}") from None
+
+
+def _chmod_special(name: bytes, mode: int, dir_fd: int) -> None:
+    """Set a mode without opening the device or FIFO, which has effects, and without following what has its name now."""
+    handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+    try:
+        if not stat.S_ISLNK(os.fstat(handle).st_mode):
+            os.chmod(f"/proc/self/fd/{handle}", mode)
+    finally:
+        os.close(handle)
 
 
 def _by_link(dir_fd: int, name: bytes) -> bytes:

@@ -23,6 +23,10 @@ The tree may change underneath, or be made to mislead: every step is taken from 
 below the source is ever followed, what was opened is asked for its type and size, and a file that doesn't have that
 many bytes is an error before anything is finished. Modes that keep an owner out of their own files (an unpacked image
 has some) are opened for the moment of reading, and given back.
+
+A tree whose processes go on writing (`live=True`: a running container) would hardly ever be read that way. There, what
+is removed or exchanged between its listing and its opening is left out, with a warning, and a file is as long as it was
+when it was opened: what is written behind that is not read, and what is cut off meanwhile is zeros, as in GNU tar.
 """
 
 from __future__ import annotations
@@ -86,6 +90,10 @@ class _Level:
             self.fd = -1
 
 
+class _GoneError(SourceError):
+    """What was listed is not there any more, or is something else by now."""
+
+
 class Scan:
     """One walk over a directory; iterating gives (entry, data), once.
 
@@ -93,6 +101,10 @@ class Scan:
     its own, and `small=0` reads no data that isn't asked for: that is how two trees are compared. `within` narrows the
     walk to paths below the source for which it says so (a directory for which it doesn't isn't entered). `warn` is
     called with (path, sentence) for what is left out because an image can't hold it.
+
+    With `at`, an open directory and a name in it, that is what is walked, a directory or a single file, and `source` is
+    only its name in messages. Like everything below it, it is never followed as a symbolic link (`b"."`: the directory
+    itself).
     """
 
     def __init__(
@@ -111,6 +123,8 @@ class Scan:
         small: int = SMALL,
         within: Callable[[bytes], bool] | None = None,
         data: bool = False,
+        at: tuple[int, bytes] | None = None,
+        live: bool = False,
     ) -> None:
         self.source = os.fsencode(source)
         self.dest = clean(dest)
@@ -124,6 +138,7 @@ class Scan:
         self._clamp = clamp_mtime
         self._exclude, self._within, self._warn = excluder(exclude), within, warn
         self._root, self._hard_links, self._small = root, hard_links, small
+        self._at, self._live = at, live
         self._data, self._xattrs = data, _data_xattrs if data else _xattrs
         self._uids: dict[int, int] = {}
         self._gids: dict[int, int] = {}
@@ -153,18 +168,26 @@ class Scan:
                         raise UnsafeEntry(
                             self._below(path), "a layer can't hold a file of this name: it is a whiteout's"
                         )
-                    if kind is FILE:
-                        yield self._file(fd, name, path)
-                        if self._held >= 0:
-                            self._release()
-                    elif kind is DIR:
-                        yield self._enter(self._open(name, _DIR_FLAGS, fd, path), path), ()
+                    try:
+                        if kind is FILE:
+                            item: tuple[Entry, Data] | None = self._file(fd, name, path)
+                        elif kind is DIR:
+                            item = self._enter(self._open(name, _DIR_FLAGS, fd, path), path), ()
+                        else:
+                            item = self._special(fd, name, path)
+                    except _GoneError as error:
+                        self._miss(path, error)
+                        continue
+                    if item is None:
+                        continue
+                    yield item
+                    if kind is DIR:
                         if not self._skip:
                             self._list()
                         self._skip = False
                         break
-                    elif (entry := self._special(fd, name, path)) is not None:
-                        yield entry, ()
+                    if self._held >= 0:
+                        self._release()
                 else:
                     self._leave()
         finally:
@@ -173,7 +196,17 @@ class Scan:
     # Directories
 
     def _top(self) -> Iterator[tuple[Entry, Data]]:
-        fd = os.open(self.source, _DIR_FLAGS & ~os.O_NOFOLLOW)
+        if self._at is None:
+            fd = os.open(self.source, _DIR_FLAGS & ~os.O_NOFOLLOW)
+        else:
+            dir_fd, name = self._at
+            kind = stat.S_IFMT(os.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_mode)
+            if kind != stat.S_IFDIR:
+                single = self._file if kind == stat.S_IFREG else self._special
+                if (item := single(dir_fd, name, self.dest)) is not None:
+                    yield item
+                return
+            fd = self._open(name, _DIR_FLAGS, dir_fd, self.dest)
         if self._auto_owner:
             status = os.fstat(fd)
             self._uids, self._gids = {status.st_uid: 0}, {status.st_gid: 0}
@@ -231,7 +264,7 @@ class Scan:
             fd = self._held = self._open_closed(name, _FILE_FLAGS, dir_fd, path, error)
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
-            raise self._changed(path, "was replaced while it was read")
+            raise self._gone(path, "was replaced while it was read")
         if status.st_nlink == 1:
             self.inode = None
         elif (first := self._first_name(status, path)) != path:
@@ -248,7 +281,9 @@ class Scan:
         os.close(fd)
         self._held = -1
         if len(data) != size:
-            raise self._changed(path, "changed its size while it was read")
+            if not self._live:
+                raise self._changed(path, "changed its size while it was read")
+            data = data[:size] + bytes(max(size - len(data), 0))
         return entry, (data,)
 
     def _pieces(self, fd: int, size: int, path: bytes) -> Iterator[memoryview]:
@@ -259,11 +294,17 @@ class Scan:
             length = os.readv(fd, [buffer])
             left -= length
             if left < 0:
-                raise self._changed(path, "became longer while it was read")
+                if not self._live:
+                    raise self._changed(path, "became longer while it was read")
+                length, left = length + left, 0
             if not length:
-                if left:
+                if not left:
+                    return
+                if not self._live:
                     raise self._changed(path, "became shorter while it was read")
-                return
+                length = min(left, CHUNK)
+                buffer[:length] = bytes(length)
+                left -= length
             yield buffer[:length]
 
     def _stored(self, fd: int, extents: Sequence[tuple[int, int]], path: bytes) -> Iterator[bytes]:
@@ -271,11 +312,13 @@ class Scan:
             while length:
                 piece = os.pread(fd, min(length, CHUNK), offset)
                 if not piece:
-                    raise self._changed(path, "became shorter while it was read")
+                    if not self._live:
+                        raise self._changed(path, "became shorter while it was read")
+                    piece = bytes(min(length, CHUNK))
                 offset, length = offset + len(piece), length - len(piece)
                 yield piece
 
-    def _special(self, dir_fd: int, name: bytes, path: bytes) -> Entry | None:
+    def _special(self, dir_fd: int, name: bytes, path: bytes) -> tuple[Entry, Data] | None:
         """A symbolic link, device or FIFO, none of which is ever opened; None for a socket."""
         try:
             status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
@@ -289,18 +332,18 @@ class Scan:
         if status.st_nlink == 1:
             self.inode = None
         elif (first := self._first_name(status, path)) != path:
-            return self._entry(path, HARDLINK, status, None, first)
+            return self._entry(path, HARDLINK, status, None, first), ()
         if kind == stat.S_IFLNK:
             try:
-                return self._entry(path, SYMLINK, status, None, os.readlink(name, dir_fd=dir_fd))
+                return self._entry(path, SYMLINK, status, None, os.readlink(name, dir_fd=dir_fd)), ()
             except OSError as error:
                 raise self._failed(path, error) from error
         if kind not in _SPECIAL:
-            raise self._changed(path, "was replaced while it was read")
+            raise self._gone(path, "was replaced while it was read")
         entry = self._entry(path, _SPECIAL[kind], status, None)
         if kind != stat.S_IFIFO:
             entry.devmajor, entry.devminor = os.major(status.st_rdev), os.minor(status.st_rdev)
-        return entry
+        return entry, ()
 
     def _first_name(self, status: os.stat_result, path: bytes) -> bytes:
         """The name under which the file of this inode is in the layer: this one, if it comes first."""
@@ -416,9 +459,21 @@ class Scan:
     def _changed(self, path: bytes, reason: str) -> SourceError:
         return SourceError(os.path.join(self.source, self._below(path)), reason)
 
+    def _gone(self, path: bytes, reason: str) -> SourceError:
+        return _GoneError(os.path.join(self.source, self._below(path)), reason)
+
+    def _miss(self, path: bytes, error: _GoneError) -> None:
+        """Go on without what is there no longer, in a tree that is being written."""
+        if self._held >= 0:
+            self._release()
+        if not self._live:
+            raise error
+        if self._warn is not None:
+            self._warn(self._below(path), "was removed or replaced while it was read: left out")
+
     def _failed(self, path: bytes, error: OSError) -> SourceError:
-        if error.errno in (errno.ELOOP, errno.ENOENT, errno.ENOTDIR, errno.ENXIO):
-            return self._changed(path, "was replaced or removed while it was read")
+        if error.errno in (errno.ELOOP, errno.ENOENT, errno.ENOTDIR, errno.ENXIO, errno.EINVAL):
+            return self._gone(path, "was replaced or removed while it was read")
         return self._changed(path, f"can't be read: {error.strerror}")
 
 
