@@ -3,54 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from oci.cli.failures import UsageError
-from oci.cli.lazily import typer
 from oci.cli.session import Session
 from oci.errors import InvalidInput
 
 if TYPE_CHECKING:
     from oci.artifact.files import Annotations, Draft
-
-Files = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="FILE[:TYPE]",
-        help="A file or directory, and the media type it gets in the artifact.",
-        show_default=False,
-    ),
-]
-Config = Annotated[
-    str | None,
-    typer.Option(
-        "--config", metavar="FILE[:TYPE]", help="The artifact's config; default: the empty one.", show_default=False
-    ),
-]
-AnnotationWords = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--annotation", metavar="KEY=VALUE", help="An annotation of the manifest; repeat.", show_default=False
-    ),
-]
-AnnotationFile = Annotated[
-    str | None,
-    typer.Option(
-        "--annotation-file",
-        metavar="FILE",
-        help='JSON, as oras has it: {"$manifest": {KEY: VALUE}, "$config": {…}, "FILE": {…}}.',
-        show_default=False,
-    ),
-]
-Created = Annotated[
-    str | None,
-    typer.Option(
-        "--created",
-        metavar="TIME",
-        help="When it was made, RFC 3339; default: SOURCE_DATE_EPOCH, else nothing says it.",
-        show_default=False,
-    ),
-]
 
 
 def draft(

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 from oci.cli import options, output, sources
-from oci.cli.artifact_files import AnnotationFile, AnnotationWords, Config, Created, Files, draft, media_type
+from oci.cli.artifact_files import draft, media_type
 from oci.cli.failures import UsageError, blamed_on
 from oci.cli.lazily import typer
 from oci.cli.session import Session
@@ -34,7 +34,7 @@ def artifact() -> None:
 def push(
     context: typer.Context,
     reference: Annotated[str, typer.Argument(metavar="REF", help="Where the artifact goes.", show_default=False)],
-    files: Files = None,
+    files: options.ArtifactFiles = None,
     artifact_type: Annotated[
         str | None,
         typer.Option(
@@ -44,10 +44,10 @@ def push(
             show_default=False,
         ),
     ] = None,
-    config: Config = None,
-    annotation: AnnotationWords = None,
-    annotation_file: AnnotationFile = None,
-    created: Created = None,
+    config: options.ArtifactConfig = None,
+    annotation: options.AnnotationWords = None,
+    annotation_file: options.AnnotationFile = None,
+    created: options.ArtifactCreated = None,
     json: options.Json = False,
 ) -> None:
     """Push files and directories as an artifact.

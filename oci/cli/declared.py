@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -38,3 +38,46 @@ Created = Annotated[
         show_default=False,
     ),
 ]
+LayoutPath = Annotated[str, typer.Argument(metavar="LAYOUT", help="The layout's directory.", show_default=False)]
+ArtifactFiles = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="FILE[:TYPE]",
+        help="A file or directory, and the media type it gets in the artifact.",
+        show_default=False,
+    ),
+]
+ArtifactConfig = Annotated[
+    str | None,
+    typer.Option(
+        "--config", metavar="FILE[:TYPE]", help="The artifact's config; default: the empty one.", show_default=False
+    ),
+]
+AnnotationWords = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--annotation", metavar="KEY=VALUE", help="An annotation of the manifest; repeat.", show_default=False
+    ),
+]
+AnnotationFile = Annotated[
+    str | None,
+    typer.Option(
+        "--annotation-file",
+        metavar="FILE",
+        help='JSON, as oras has it: {"$manifest": {KEY: VALUE}, "$config": {…}, "FILE": {…}}.',
+        show_default=False,
+    ),
+]
+ArtifactCreated = Annotated[
+    str | None,
+    typer.Option(
+        "--created",
+        metavar="TIME",
+        help="When it was made, RFC 3339; default: SOURCE_DATE_EPOCH, else nothing says it.",
+        show_default=False,
+    ),
+]
+# Annotated by those who take it: one command can do without it.
+Host: Any = typer.Argument(
+    metavar="HOST[/PART]", help="HOST[:PORT], or a part of its repositories.", show_default=False
+)

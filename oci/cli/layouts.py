@@ -13,12 +13,10 @@ from oci.spec.reference import DockerArchiveRef, RegistryRef
 if TYPE_CHECKING:
     from oci.inspect.listing import Row
 
-LayoutPath = Annotated[str, typer.Argument(metavar="LAYOUT", help="The layout's directory.", show_default=False)]
-
 
 def init(
     context: typer.Context,
-    layout: LayoutPath,
+    layout: options.LayoutPath,
 ) -> None:
     """Make an empty image layout.
 
@@ -165,7 +163,7 @@ def untag(
 
 def gc(
     context: typer.Context,
-    layout: LayoutPath,
+    layout: options.LayoutPath,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     json: options.Json = False,
 ) -> None:

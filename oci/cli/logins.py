@@ -10,7 +10,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 
-from oci.cli import output
+from oci.cli import options, output
 from oci.cli.failures import UsageError
 from oci.cli.lazily import typer
 from oci.cli.session import Session
@@ -26,12 +26,10 @@ __all__ = ["login", "logout"]
 
 MAX_PASSWORD = 65536  # bytes of stdin: the longest known are keys of service accounts in JSON, 2 to 4 KiB
 
-_Host = typer.Argument(metavar="HOST[/PART]", help="HOST[:PORT], or a part of its repositories.", show_default=False)
-
 
 def login(
     context: typer.Context,
-    registry: Annotated[str, _Host],
+    registry: Annotated[str, options.Host],
     username: Annotated[
         str | None, typer.Option("--username", "-u", metavar="USER", help="Who to be.", show_default=False)
     ] = None,
@@ -107,7 +105,7 @@ def _log_in(session: Session, name: str, username: str | None, password: str | N
 
 def logout(
     context: typer.Context,
-    registry: Annotated[str | None, _Host] = None,
+    registry: Annotated[str | None, options.Host] = None,
     all_: Annotated[bool, typer.Option("--all", "-a", help="Log out of every registry in the file.")] = False,
     authfile: Annotated[
         str | None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from oci.cli import options, output, sources
-from oci.cli.artifact_files import AnnotationFile, AnnotationWords, Config, Created, Files, draft, media_type
+from oci.cli.artifact_files import draft, media_type
 from oci.cli.failures import UsageError
 from oci.cli.lazily import typer
 from oci.cli.session import Session
@@ -92,7 +92,7 @@ def attach(
     reference: Annotated[
         str, typer.Argument(metavar="REF", help="The image or artifact to attach to.", show_default=False)
     ],
-    files: Files = None,
+    files: options.ArtifactFiles = None,
     artifact_type: Annotated[
         str,
         typer.Option(
@@ -112,10 +112,10 @@ def attach(
             show_default=False,
         ),
     ] = None,
-    config: Config = None,
-    annotation: AnnotationWords = None,
-    annotation_file: AnnotationFile = None,
-    created: Created = None,
+    config: options.ArtifactConfig = None,
+    annotation: options.AnnotationWords = None,
+    annotation_file: options.AnnotationFile = None,
+    created: options.ArtifactCreated = None,
     json: options.Json = False,
 ) -> None:
     """Attach files to an image or artifact: an SBOM, a signature, a test report.
