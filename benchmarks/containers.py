@@ -113,6 +113,50 @@ def runc_bundle(work: Path) -> Path:
     return bundle
 
 
+def create_and_remove(stores: Stores, image: str) -> float:
+    """The median in milliseconds of a container made and removed by the library, in one open store."""
+    from oci.container.create import create
+    from oci.container.lifecycle import remove
+    from oci.runtime.settings import RunSettings
+    from oci.storage import images
+    from oci.storage.store import Store
+
+    with Store.open(stores.root, clock=time.time_ns) as store:
+        found = images.find(store, image)
+        return median_ms(lambda: remove(create(store, found, RunSettings(args=("true",)))), 200)
+
+
+def mount_and_unmount(work: Path) -> float:
+    """The median in milliseconds of an overlay mounted and unmounted."""
+    from oci.linux import mounts
+
+    folder = work / "mount"
+    for name in ("lower", "upper", "work", "merged"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    options = f"lowerdir={folder}/lower,upperdir={folder}/upper,workdir={folder}/work"
+
+    def once() -> None:
+        mounts.mount("overlay", str(folder / "merged"), "overlay", 0, options)
+        mounts.unmount(str(folder / "merged"))
+
+    return median_ms(once, 200)
+
+
+def a_thousand(stores: Stores, image: str) -> tuple[float, float, float]:
+    """Make 1,000 containers: milliseconds for one of the first hundred and of the last, and KiB on disk for each."""
+    from oci.container.create import create
+    from oci.runtime.settings import RunSettings
+    from oci.storage import images
+    from oci.storage.store import Store
+
+    with Store.open(stores.root, clock=time.time_ns) as store:
+        found = images.find(store, image)
+        create(store, found, RunSettings(args=("true",)))
+        before = disk_bytes(stores.root)
+        taken = [median_ms(lambda: create(store, found, RunSettings(args=("true",))), 100) for _ in range(10)]
+        return taken[0], taken[-1], (disk_bytes(stores.root) - before) / 1000 / 1024
+
+
 def median_ms(action: Callable[[], object], times: int) -> float:
     """The median of one call's wall time in milliseconds."""
     taken = []

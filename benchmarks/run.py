@@ -12,9 +12,10 @@ import shutil
 import statistics
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks import registry
+from benchmarks import containers, registry
 from benchmarks.images import debian_image, layer_paths, synthetic_image
 from benchmarks.timing import Command, Pairing, pair, run_once, shell
 
@@ -198,6 +199,94 @@ def registry_small(bench: Bench) -> Iterator[Row]:
         yield row("pull 1,000 small blobs", "`skopeo copy`", "≤ 1", bench.against(ours, theirs))
 
 
+@contextmanager
+def _stores(bench: Bench) -> Iterator[containers.Stores]:
+    stores = containers.Stores(bench.work, OCIKIT)
+    try:
+        yield stores
+    finally:
+        stores.remove()
+
+
+def container_create(bench: Bench) -> Iterator[Row]:
+    """A container of the real image, made and removed: by the library, beside a bare mount, and by the commands."""
+    layout = debian_image(bench.work, bench.cache)
+    with _stores(bench) as stores:
+        run_once([*stores.ocikit, "pull", "-q", f"oci:{layout}:latest", "-t", "debian"])
+        run_once([*stores.ocikit, "rm", containers.output([*stores.ocikit, "create", "debian", "true"])])
+        ours, mount = containers.create_and_remove(stores, "debian"), containers.mount_and_unmount(bench.work)
+        figures = f"{ours:.2f} ms / {mount:.2f} ms, {ours - mount:+.2f} ms"
+        job = "create + rm in the library, 540 MB image"
+        yield job, "mount + umount of an overlay", "≤ 2 ms over it", f"**{ours / mount:.2f} ×**", figures
+        image = containers.output([*stores.podman, "pull", "-q", f"oci:{layout}:latest"]).split()[-1]
+        result = bench.against(
+            [*stores.ocikit, "create", "debian", "true"], [*stores.buildah, "from", image], rounds=bench.rounds * 2
+        )
+        yield row("`create`", "`buildah from`", "≤ 1.5", result)
+
+
+def container_run(bench: Bench) -> Iterator[Row]:
+    """`run --rm IMAGE true`, beside podman and beside bare runc."""
+    layout = containers.busybox_image(bench.work)
+    bundle = containers.runc_bundle(bench.work)
+    with _stores(bench) as stores:
+        run_once([*stores.ocikit, "pull", "-q", f"oci:{layout}:latest", "-t", "busybox"])
+        image = containers.output([*stores.podman, "pull", "-q", f"oci:{layout}:latest"]).split()[-1]
+        ours = [*stores.ocikit, "run", "--rm", "busybox", "true"]
+        rounds = bench.rounds * 2
+        podman = [*stores.podman, "run", "--rm", "--network", "host", image, "true"]
+        yield row("`run --rm IMAGE true`", "`podman run --rm`", "≤ 1.2", bench.against(ours, podman, rounds=rounds))
+        runc = ["runc", "--root", str(stores.folder / "runc"), "run", "-b", str(bundle), "bench"]
+        yield row("`run --rm IMAGE true`", "`runc run` of a ready bundle", "", bench.against(ours, runc, rounds=rounds))
+
+
+def container_first(bench: Bench) -> Iterator[Row]:
+    """The first use of an image: from a layout into the store, unpacked and ready for a container."""
+    layout = debian_image(bench.work, bench.cache)
+    with _stores(bench) as stores:
+
+        def empty() -> None:
+            stores.empty_ours()
+            stores.empty_peers()
+
+        ocikit = " ".join(stores.ocikit)
+        ours = shell(f"{ocikit} pull -q oci:{layout}:latest -t debian && {ocikit} create debian true")
+        theirs = [*stores.podman, "pull", "-q", f"oci:{layout}:latest"]
+        yield row("first use: `pull` + `create`", "`podman pull`", "≤ 0.5", pair(ours, theirs, rounds=3, before=empty))
+
+
+def container_many(bench: Bench) -> Iterator[Row]:
+    """1,000 containers of one image: time and disk for each, and `ps`."""
+    layout = containers.busybox_image(bench.work)
+    with _stores(bench) as stores:
+        run_once([*stores.ocikit, "pull", "-q", f"oci:{layout}:latest", "-t", "busybox"])
+        first, last, each = containers.a_thousand(stores, "busybox")
+        figures = f"{first:.2f} ms the first hundred, {last:.2f} ms the last, {each:.1f} KiB each"
+        yield "1,000 containers of one image", "the first hundred", "flat", f"**{last / first:.2f} ×**", figures
+        listing = [run_once([*stores.ocikit, "ps", "-a"]) for _ in range(bench.rounds)]
+        wall = statistics.median(run.wall for run in listing)
+        yield "`ps -a` of 1,000", "", "≤ 0.3 s", f"**{wall:.2f} s**", f"peak {max(r.peak_mib for r in listing):.0f} MiB"
+
+
+def container_commit(bench: Bench) -> Iterator[Row]:
+    """A small change on the real image, committed."""
+    layout = debian_image(bench.work, bench.cache)
+    with _stores(bench) as stores:
+        run_once([*stores.ocikit, "pull", "-q", f"oci:{layout}:latest", "-t", "debian"])
+        name = containers.output([*stores.ocikit, "create", "debian", "true"])
+        note = bench.work / "note"
+        note.write_text("changed\n")
+        run_once([*stores.ocikit, "cp", str(note), f"{name}:/etc/note"])
+        image = containers.output([*stores.podman, "pull", "-q", f"oci:{layout}:latest"]).split()[-1]
+        theirs = containers.output([*stores.buildah, "from", image])
+        run_once([*stores.buildah, "copy", theirs, str(note), "/etc/note"])
+        result = bench.against(
+            [*stores.ocikit, "commit", "-q", name, "-t", "changed"],
+            [*stores.buildah, "commit", "-q", theirs, "changed"],
+        )
+        yield row("`commit` of a small change, 540 MB image", "`buildah commit`", "≤ 0.5", result)
+
+
 JOBS: tuple[Callable[[Bench], Iterator[Row]], ...] = (
     unpack_tar,
     unpack_umoci,
@@ -209,6 +298,11 @@ JOBS: tuple[Callable[[Bench], Iterator[Row]], ...] = (
     registry_large,
     registry_real,
     registry_small,
+    container_create,
+    container_run,
+    container_first,
+    container_many,
+    container_commit,
 )
 
 
