@@ -1,7 +1,7 @@
 """`Container`: one container of a store as a value to work with: its row, its folder, its settings.
 
-The row is what was true when it was read; `refresh` reads it again. What a container does is in modules by verb: create,
-lifecycle (start, stop, kill, wait, remove, restart, rename), execute, attach, logs, status.
+The row is what was true when it was read; `refresh` reads it again. What a container does is in modules by verb:
+create, lifecycle (start, stop, kill, wait, remove, restart, rename), execute, attach, logs, status.
 """
 
 from __future__ import annotations

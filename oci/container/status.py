@@ -1,7 +1,7 @@
 """What state a container is really in: its row, held against the processes that live.
 
-A row may be behind: a supervisor was killed, the machine was rebooted. It is put right when somebody looks (ps, inspect,
-start, rm), never by a daemon.
+A row may be behind: a supervisor was killed, the machine was rebooted. It is put right when somebody looks (ps,
+inspect, start, rm), never by a daemon.
 """
 
 from __future__ import annotations
