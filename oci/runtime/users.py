@@ -1,12 +1,31 @@
-"""Whom a container runs as: docker's rules of User, over the image's own passwd and group files."""
+"""Whom a container runs as: docker's rules of User, over the image's own passwd and group files.
+
+===================  ===================================================================================
+nothing, ``""``      0:0; home and supplementary groups as passwd and group have them for user id 0
+``USER``             by name, else by number; then its gid, home and supplementary groups
+``UID``              one that passwd doesn't have: group 0, home ``/``, no supplementary groups
+``USER:GROUP``       the group by name, else by number; no supplementary groups
+===================  ===================================================================================
+
+Both files are an image's, so anything: they are opened within its root (no link leads out), have to be plain files,
+and are read up to a limit. A line that isn't a proper entry is passed over: docker takes a missing number for 0, which
+would make root of a typing error. Ids go up to 2^31-1, as everywhere in docker.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import stat
+from collections.abc import Iterator, Sequence
 
+from oci.errors import InvalidInput, LimitExceeded, show
 from oci.spec.record import Record
 
 __all__ = ["User", "resolve_user"]
+
+MAX_FILE = 1 << 20  # bytes of /etc/passwd or /etc/group: some 20,000 entries
+MAX_ID = (1 << 31) - 1
+MAX_GROUPS = 65536  # the kernel's NGROUPS_MAX
 
 
 class User(Record):
@@ -19,6 +38,130 @@ class User(Record):
     name: str  # "" where passwd has none
 
 
+class _Account(Record):
+    name: str
+    uid: int
+    gid: int
+    home: str
+
+
+class _Group(Record):
+    name: str
+    gid: int
+    members: tuple[str, ...]
+
+
 def resolve_user(root_fd: int, text: str | None, group_add: Sequence[str] = ()) -> User:
-    """USER, UID, USER:GROUP, … → ids. Raises InvalidInput, LimitExceeded."""
-    raise NotImplementedError
+    """USER, UID, USER:GROUP, … → ids, as the image behind `root_fd` has them. Raises InvalidInput, LimitExceeded."""
+    wanted, _, group = (text or "").partition(":")
+    account = _account(root_fd, wanted)
+    gid, groups = account.gid, []
+    listed: list[_Group] | None = None
+    if group:
+        listed = _groups(root_fd)
+        gid = _group_id(listed, group, "user", text or "")
+    elif account.name:
+        listed = _groups(root_fd)
+        groups = [entry.gid for entry in listed if account.name in entry.members]
+    for name in group_add:
+        listed = _groups(root_fd) if listed is None else listed
+        groups.append(_group_id(listed, name, "--group-add", name))
+    if len(groups) > MAX_GROUPS:
+        raise LimitExceeded("supplementary groups of a user", MAX_GROUPS, len(groups))
+    return User(
+        uid=account.uid, gid=gid, groups=tuple(dict.fromkeys(groups)), home=account.home or "/", name=account.name
+    )
+
+
+def _account(root_fd: int, wanted: str) -> _Account:
+    number = _number(wanted or "0")
+    for account in _accounts(root_fd):
+        if account.name == wanted or (number is not None and account.uid == number):
+            return account
+    if number is None:
+        raise InvalidInput(f"user {show(wanted)!r}: the image's /etc/passwd has no such user")
+    return _Account(name="", uid=_id("user", wanted or "0"), gid=0, home="/")
+
+
+def _group_id(groups: Sequence[_Group], wanted: str, what: str, said: str) -> int:
+    number = _number(wanted)
+    for group in groups:
+        if group.name == wanted or (number is not None and group.gid == number):
+            return group.gid
+    if number is None:
+        raise InvalidInput(f"{what} {show(said)!r}: the image's /etc/group has no group {show(wanted)!r}")
+    return _id("group", wanted)
+
+
+def _number(text: str) -> int | None:
+    """A decimal number; int() would also take " 1_0" and other alphabets' digits."""
+    return int(text) if 0 < len(text) <= 20 and text.isascii() and text.isdigit() else None
+
+
+def _id(what: str, text: str) -> int:
+    number = _number(text)
+    if number is None or number > MAX_ID:
+        raise InvalidInput(f"{what} {show(text)!r}: ids go from 0 to {MAX_ID}")
+    return number
+
+
+def _accounts(root_fd: int) -> Iterator[_Account]:
+    for fields in _entries(root_fd, "/etc/passwd", 4):
+        uid, gid = _number(fields[2]), _number(fields[3])
+        if uid is not None and gid is not None and uid <= MAX_ID and gid <= MAX_ID:
+            yield _Account(name=fields[0], uid=uid, gid=gid, home=_home(fields))
+
+
+def _home(fields: list[str]) -> str:
+    home = fields[5] if len(fields) > 5 else ""
+    return home if home.startswith("/") and "\0" not in home else ""
+
+
+def _groups(root_fd: int) -> list[_Group]:
+    groups = []
+    for fields in _entries(root_fd, "/etc/group", 3):
+        gid = _number(fields[2])
+        if gid is not None and gid <= MAX_ID:
+            members = tuple(fields[3].split(",")) if len(fields) > 3 else ()
+            groups.append(_Group(name=fields[0], gid=gid, members=members))
+    return groups
+
+
+def _entries(root_fd: int, path: str, least: int) -> Iterator[list[str]]:
+    """Lines of fields between colons, those with a name and at least so many fields."""
+    for line in read_plain(root_fd, path).decode("utf-8", "surrogateescape").split("\n"):
+        fields = [field.strip() for field in line.strip().split(":")]
+        if len(fields) >= least and fields[0] and not fields[0].startswith(("#", "+", "-")):
+            yield fields
+
+
+def read_plain(root_fd: int, path: str, limit: int = MAX_FILE) -> bytes:
+    """A plain file inside a root, b"" where there is none. Raises InvalidInput, LimitExceeded."""
+    from oci.linux.files import open_in_root
+
+    try:
+        found = open_in_root(root_fd, path, os.O_PATH | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return b""
+    except OSError as error:
+        raise InvalidInput(f"the image's {path} can't be opened: {os.strerror(error.errno or 0)}") from None
+    try:
+        kind = os.fstat(found)
+        if not stat.S_ISREG(kind.st_mode):  # opening a device or a fifo would do something, or wait for somebody
+            raise InvalidInput(f"the image's {path} is not a file")
+        if kind.st_size > limit:
+            raise LimitExceeded(f"size of the image's {path} in bytes", limit, kind.st_size)
+        return _read(found, path, limit)
+    finally:
+        os.close(found)
+
+
+def _read(found: int, path: str, limit: int) -> bytes:
+    try:
+        with open(f"/proc/self/fd/{found}", "rb") as file:  # the very file that was looked at
+            raw = file.read(limit + 1)
+    except OSError as error:
+        raise InvalidInput(f"the image's {path} can't be read: {os.strerror(error.errno or 0)}") from None
+    if len(raw) > limit:
+        raise LimitExceeded(f"size of the image's {path} in bytes", limit)
+    return raw
