@@ -1,0 +1,394 @@
+"""Namespaces of this process: becoming root in one of its own, joining another's (user_namespaces(7), setns(2)).
+
+`become_root` is how an ordinary user gets mounts: in a user namespace he is root, over his own ids. It is all or
+nothing. A forked helper makes the namespace; when it is mapped and mounts were seen to work in it, this process enters
+it; until then nothing has changed for it, and a helper or a program killed meanwhile leaves nothing behind, for a
+namespace lives by its processes alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NoReturn
+
+from oci.errors import ConfigurationError
+from oci.linux import calls, idmaps, mounts, process
+from oci.linux.idmaps import IdMap, IdMaps
+
+__all__ = ["become_root", "has_mount_rights", "is_initial", "join", "unshare", "unshare_mounts"]
+
+CLONE_FS = 0x200
+CLONE_NEWNS = 0x20000
+CLONE_NEWUSER = 0x10000000
+
+_CAP_SYS_ADMIN = 21
+_NS_GET_USERNS = 0xB701
+
+PROGRAMS = ("/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin")  # where newuidmap and newgidmap are looked for
+MAX_ANSWER = 4096  # bytes of what newuidmap says
+_PATIENCE = 0.2  # seconds that a thread which has ended may take to be gone
+
+
+def unshare(flags: int) -> None:
+    """unshare(2)."""
+    calls.call("unshare", flags)
+
+
+def is_initial() -> bool:
+    """Whether all ids here are those of the machine: no user namespace, or one that maps every id to itself."""
+    return idmaps.current().identity
+
+
+def has_mount_rights() -> bool:
+    """Whether this process may mount in the mount namespace that it is in."""
+    if not has_admin_rights():
+        return False
+    # Rights in a user namespace are none in a mount namespace that belongs to the one above.
+    import fcntl
+
+    try:
+        own = os.stat("/proc/self/ns/user").st_ino
+        mine = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return True  # no /proc: the call itself will tell
+    try:
+        owner = fcntl.ioctl(mine, _NS_GET_USERNS)
+    except OSError:
+        return False  # EPERM: the owner is not ours or below
+    finally:
+        os.close(mine)
+    try:
+        return os.fstat(owner).st_ino == own
+    finally:
+        os.close(owner)
+
+
+def has_admin_rights() -> bool:
+    """Whether this process has CAP_SYS_ADMIN in its user namespace."""
+    with open("/proc/self/status", "rb") as file:
+        for line in file:
+            if line.startswith(b"CapEff:"):
+                return bool(int(line.split()[1], 16) >> _CAP_SYS_ADMIN & 1)
+    return False
+
+
+def unshare_mounts(*, follow_host: bool = False) -> None:
+    """Enter a mount namespace of this process's own, in which nothing that is mounted is seen elsewhere.
+
+    With `follow_host` unmounts and mounts made outside later happen here too, so that nothing outside is held. In a
+    plain chroot, whose root is no mount point, the root is made one first, here only.
+    """
+    unshare(CLONE_NEWNS)
+    settle = mounts.make_slave if follow_host else mounts.make_private
+    try:
+        settle("/")
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        _cover_root()
+        settle("/")
+
+
+def _cover_root() -> None:
+    """Bind the root directory onto itself and stand on what was bound."""
+    here = os.getcwd()
+    # Everything above the chroot is out of sight, but would still tell others: private first, where it can be reached.
+    mounts.bind("/", "/", recursive=True)
+    os.chdir("/..")  # '/' names the directory below the new mount; '..' of the root is looked up, and finds the mount
+    os.chroot(".")
+    with suppress(OSError):
+        os.chdir(here)
+
+
+def join(pid: int, *, user: bool = False, mount: bool = False) -> None:
+    """Enter the user or mount namespace (or both) of a process; one that this process is in already is left out.
+
+    Entering a user namespace needs a single thread, and to be the user that made it, outside it, or root. With `mount`
+    the working directory is the one of the same name there, else "/". OSErrors name /proc/PID/ns/….
+    """
+    wanted = [(name, flag) for name, flag, on in (("user", CLONE_NEWUSER, user), ("mnt", CLONE_NEWNS, mount)) if on]
+    opened: list[tuple[str, int, int]] = []
+    try:
+        for name, flag in wanted:
+            path = f"/proc/{pid}/ns/{name}"
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            if os.fstat(fd).st_ino == os.stat(f"/proc/self/ns/{name}").st_ino:
+                os.close(fd)
+                continue
+            opened.append((path, flag, fd))
+        if any(flag == CLONE_NEWUSER for _, flag, _ in opened):
+            _need_one_thread()
+        here = _working_directory()
+        for path, flag, fd in opened:
+            calls.call("setns", fd, flag, path=path)
+        if any(flag == CLONE_NEWNS for _, flag, _ in opened) and here is not None:
+            with suppress(OSError):
+                os.chdir(here)
+    finally:
+        for _, _, fd in opened:
+            os.close(fd)
+
+
+def _working_directory() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:  # removed
+        return None
+
+
+def _need_one_thread() -> None:
+    # A thread that was joined may take a moment to be gone from the kernel's list.
+    end = time.monotonic() + _PATIENCE
+    while process.threads() > 1:
+        if time.monotonic() > end:
+            raise ConfigurationError(
+                "user namespace", "a program with several threads can't enter one; do it before the first is started"
+            )
+        time.sleep(0.001)
+
+
+def become_root(
+    maps: IdMaps | None = None,
+    *,
+    warn: Callable[[str], None] | None = None,
+    subuid: str = "/etc/subuid",
+    subgid: str = "/etc/subgid",
+    programs: tuple[str, ...] = PROGRAMS,
+) -> IdMaps:
+    """Make this process root in a user namespace, with a private mount namespace; returns how ids are mapped there.
+
+    A process that is root and may mount keeps what it has: nothing is done. `maps` None: the user's ranges in the
+    subuid files; without any, and without newuidmap (`warn` gets a line then), the single id. Needs a process with a
+    single thread. Raises ConfigurationError, with what to do, when it can't be had; nothing has changed then.
+    """
+    if os.geteuid() == 0 and has_mount_rights():
+        return idmaps.current()
+    _need_one_thread()
+    maps = _possible(maps, warn, subuid, subgid, programs)
+    helpers = () if maps.single else _helpers(programs)
+    _Making(maps, helpers).enter()
+    unshare_mounts()
+    return idmaps.current()
+
+
+def _possible(
+    maps: IdMaps | None, warn: Callable[[str], None] | None, subuid: str, subgid: str, programs: tuple[str, ...]
+) -> IdMaps:
+    """The maps that will be asked for."""
+    uid, gid = os.geteuid(), os.getegid()
+    asked = maps is not None
+    maps = maps or idmaps.of_user(uid, _name_of(uid), gid=gid, subuid=subuid, subgid=subgid)
+    if maps.single:
+        return maps
+    why = _unusable(programs)
+    if not why:
+        return maps
+    if asked:
+        raise ConfigurationError("user namespace", why)
+    if warn is not None:
+        warn(f"{why}; until then all files of containers belong to this user")
+    return idmaps.single(uid, gid)
+
+
+def _name_of(uid: int) -> str | None:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return None
+
+
+def _unusable(programs: tuple[str, ...]) -> str:
+    """Why ranges of ids can't be mapped here; nothing when they can."""
+    found = _helpers(programs)
+    if len(found) < 2:
+        return "newuidmap and newgidmap are needed for ranges of ids (install the package uidmap or shadow-utils)"
+    if process.gains_no_rights():
+        return "newuidmap can't work for a process that may gain no rights (no_new_privs)"
+    return ""
+
+
+def _helpers(programs: tuple[str, ...]) -> tuple[str, ...]:
+    found = []
+    for name in ("newuidmap", "newgidmap"):
+        for folder in programs:
+            path = os.path.join(folder, name)
+            if os.access(path, os.X_OK):
+                found.append(path)
+                break
+    return tuple(found)
+
+
+class _Making:
+    """A namespace being made: a helper process holds it until this process has entered it."""
+
+    def __init__(self, maps: IdMaps, helpers: tuple[str, ...]) -> None:
+        self.maps, self.helpers = maps, helpers
+
+    def enter(self) -> None:
+        """Make it and enter it; raises ConfigurationError."""
+        process.dumpable(True)  # else /proc/PID belongs to root, and neither we nor newuidmap may write there
+        from_helper, to_parent = os.pipe()
+        from_parent, to_helper = os.pipe()
+        parent = os.getpid()
+        helper = os.fork()
+        if helper == 0:
+            os.close(from_helper)
+            os.close(to_helper)
+            self._help(parent, from_parent, to_parent)
+        os.close(to_parent)
+        os.close(from_parent)
+        try:
+            self._expect(from_helper, b"made")
+            self._map(helper)
+            os.write(to_helper, b"m")
+            self._expect(from_helper, b"works")
+            try:
+                join(helper, user=True)
+            except OSError as error:
+                raise _refused("enter", error) from error
+        finally:
+            os.close(from_helper)
+            os.close(to_helper)  # the helper ends when it reads the end of it
+            with suppress(ChildProcessError):  # the program ignores SIGCHLD: the kernel has reaped it
+                os.waitpid(helper, 0)
+
+    @staticmethod
+    def _help(parent: int, reading: int, writing: int) -> NoReturn:
+        """The helper: make the namespace, wait for the maps, try a mount namespace, wait until it is entered."""
+        try:
+            process.die_with_parent(signal.SIGKILL)
+            if os.getppid() != parent:
+                os._exit(1)
+            step = "make"
+            try:
+                unshare(CLONE_NEWUSER)
+                os.write(writing, b"made")
+                step = "map"
+                if os.read(reading, 1) != b"m":
+                    os._exit(1)
+                step = "mount"
+                unshare(CLONE_NEWNS)
+                mounts.make_private("/")
+                os.write(writing, b"works")
+            except OSError as error:
+                os.write(writing, f"{step} {error.errno}".encode())
+            os.read(reading, 1)
+        finally:
+            os._exit(0)
+
+    @staticmethod
+    def _expect(reading: int, word: bytes) -> None:
+        said = os.read(reading, 64)
+        if said == word:
+            return
+        step, _, number = said.decode().partition(" ")
+        if not number:
+            raise ConfigurationError("user namespace", "the process that makes it was killed")
+        raise _refused(step, OSError(int(number), os.strerror(int(number))))
+
+    def _map(self, helper: int) -> None:
+        if self.helpers:
+            self._map_by_programs(helper)
+        else:
+            self._map_single(helper)
+
+    def _map_single(self, helper: int) -> None:
+        """One user and one group; a group may only be mapped by who gives up setgroups(2) before."""
+        try:
+            for name, text in (
+                ("setgroups", "deny"),
+                ("uid_map", _lines(self.maps.uids)),
+                ("gid_map", _lines(self.maps.gids)),
+            ):
+                _write(f"/proc/{helper}/{name}", text)
+        except OSError as error:
+            raise _refused("map", error) from error
+
+    def _map_by_programs(self, helper: int) -> None:
+        """Both programs at once; each says on stderr what it dislikes."""
+        running: list[tuple[str, int, int]] = []
+        for program, maps in zip(self.helpers, (self.maps.uids, self.maps.gids), strict=True):
+            words = [str(n) for one in maps for n in (one.inside, one.outside, one.size)]
+            reading, writing = os.pipe()
+            try:
+                # A clean environment: the program runs with root's rights, and needs nothing of ours.
+                child = os.posix_spawn(
+                    program,
+                    [program, str(helper), *words],
+                    {},
+                    file_actions=[(os.POSIX_SPAWN_DUP2, writing, 2), (os.POSIX_SPAWN_DUP2, writing, 1)],
+                )
+            finally:
+                os.close(writing)
+            running.append((program, child, reading))
+        said = []
+        for program, child, reading in running:
+            with os.fdopen(reading, "rb") as pipe:
+                words_of_it = pipe.read(MAX_ANSWER).decode("utf-8", "replace")
+            status = 0
+            with suppress(ChildProcessError):
+                status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            if status or words_of_it.strip():
+                said.append(f"{os.path.basename(program)}: {' '.join(words_of_it.split()) or f'status {status}'}")
+        if said:
+            raise ConfigurationError(
+                "user namespace", f"{'; '.join(said)}; are the ranges in /etc/subuid and /etc/subgid this user's?"
+            )
+
+
+def _lines(maps: tuple[IdMap, ...]) -> str:
+    return "".join(f"{one.inside} {one.outside} {one.size}\n" for one in maps)
+
+
+def _write(path: str, text: str) -> None:
+    """In one write(2): the kernel takes a map only whole."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+
+
+# Files that say why, and the value that forbids.
+_SYSCTLS = (
+    ("/proc/sys/user/max_user_namespaces", "0", "sysctl user.max_user_namespaces is 0; set it to 10000"),
+    ("/proc/sys/kernel/unprivileged_userns_clone", "0", "sysctl kernel.unprivileged_userns_clone is 0; set it to 1"),
+)
+_APPARMOR = (
+    "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+    "1",
+    "AppArmor forbids it: sysctl kernel.apparmor_restrict_unprivileged_userns is 1; "
+    "set it to 0, or give this program a profile with 'userns,'",
+)
+
+
+def _refused(step: str, error: OSError) -> ConfigurationError:
+    """What is in the way, as far as it can be seen from here."""
+    why = ""
+    if error.errno in (errno.EPERM, errno.EACCES, errno.ENOSPC, errno.EUSERS):
+        for path, value, text in (*_SYSCTLS, _APPARMOR):
+            if _says(path, value):
+                why = text
+                break
+        if not why and step == "make" and error.errno == errno.EPERM:
+            why = "the kernel doesn't allow it in a chroot; a container or a seccomp filter may forbid it too"
+    elif error.errno == errno.EINVAL and step == "make":
+        why = "the kernel was built without them"
+    doing = {"make": "can't be made", "map": "ids can't be mapped", "mount": "mounts don't work in it"}
+    sentence = f"{doing.get(step, 'cannot be entered')}: {why or error.strerror}"
+    return ConfigurationError("user namespace", sentence)
+
+
+def _says(path: str, value: str) -> bool:
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read(64).strip() == value
+    except OSError:
+        return False
