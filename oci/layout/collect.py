@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import ExitStack
 
 from oci.errors import InvalidDigest, LayoutError, OciError
@@ -47,11 +48,18 @@ class Collected(Record):
         return sum(size for _, size in self.blobs)
 
 
-def gc(layout: Layout, *, dry_run: bool = False, keep_newer_than: float | None = None) -> Collected:
+def gc(
+    layout: Layout,
+    *,
+    dry_run: bool = False,
+    keep_newer_than: float | None = None,
+    only: AbstractSet[Digest] | None = None,
+) -> Collected:
     """Remove unreachable blobs and leftover temporary files of a layout; with dry_run, only say which.
 
-    `keep_newer_than` is a time (seconds since the epoch): blobs changed after it stay. LayoutError when another
-    process is writing, or when a reachable document can't be read.
+    `keep_newer_than` is a time (seconds since the epoch): blobs changed after it stay. With `only`, no other blobs are
+    removed than these, and no temporary files. LayoutError when another process is writing, or when a reachable
+    document can't be read.
     """
     root = str(layout)
     for folder in (f"{root}/blobs", *(f"{root}/blobs/{name}" for name in ("sha256", "sha512"))):
@@ -66,7 +74,7 @@ def gc(layout: Layout, *, dry_run: bool = False, keep_newer_than: float | None =
         doomed = []
         for digest in layout.blobs.digests():
             size = layout.blobs.size(digest)
-            if digest in kept or size is None:
+            if digest in kept or size is None or (only is not None and digest not in only):
                 continue
             if keep_newer_than is not None and os.lstat(layout.blobs.blob_path(digest)).st_mtime > keep_newer_than:
                 continue
@@ -74,7 +82,8 @@ def gc(layout: Layout, *, dry_run: bool = False, keep_newer_than: float | None =
         if not dry_run:
             for digest, _ in doomed:
                 layout.blobs.delete(digest)
-        return Collected(blobs=tuple(doomed), temporary=tuple(sweep(root, dry_run=dry_run)))
+        swept = sweep(root, dry_run=dry_run) if only is None else ()
+        return Collected(blobs=tuple(doomed), temporary=tuple(swept))
 
 
 def _lock(locks: ExitStack, root: str) -> None:
