@@ -1,4 +1,4 @@
-"""Where a store's bytes are: images (shared and own), containers' writable layers, volumes, and what prune would free."""
+"""Where a store's bytes are: images (shared and own), containers' writable layers, volumes; what prune would free."""
 
 from __future__ import annotations
 

@@ -96,10 +96,32 @@ def _header(
     return b"%b%06o\0 %b" % (block[:148], byte_sum(block), block[156:])
 
 
-def _encode_extended(entry: Entry, name: bytes, size: int) -> bytes:
+def encode_sparse(entry: Entry) -> bytes:
+    """The headers and the map of a file with holes, to be followed by its stored data and `padding(stored_size)`.
+
+    GNU tar's format 1.0 in pax, which GNU tar, bsdtar and Go read: the map stands before the data, as decimal lines.
+    """
+    pieces = list(entry.sparse or ())
+    if not pieces or sum(pieces[-1]) < entry.size:
+        pieces.append((entry.size, 0))  # as GNU tar says that the file ends with a hole
+    lines = b"%d\n" % len(pieces) + b"".join([b"%d\n%d\n" % piece for piece in pieces])
+    table = lines + padding(len(lines))
+    records = {
+        b"GNU.sparse.major": b"1",
+        b"GNU.sparse.minor": b"0",
+        b"GNU.sparse.name": entry.name,
+        b"GNU.sparse.realsize": b"%d" % entry.size,
+    }
+    parent, slash, base = entry.name.rpartition(b"/")
+    # Where a reader that knows no sparse files would put map and data; GNU tar has its process's number for the zero.
+    name = parent + slash + b"GNUSparseFile.0/" + base
+    return _encode_extended(entry, name, len(table) + entry.stored_size, records) + table
+
+
+def _encode_extended(entry: Entry, name: bytes, size: int, more: dict[bytes, bytes] | None = None) -> bytes:
     """The header of a member that needs more than the plain fields, with a pax header before it where that must be."""
     linkname = entry.linkname
-    records: dict[bytes, bytes] = {}
+    records: dict[bytes, bytes] = more or {}
     prefix, field = split(name)
     if not field or not _is_plain(name):
         records[b"path"] = name
