@@ -1,8 +1,8 @@
 """Frames: what a supervisor and its clients say to each other over a unix socket.
 
 A frame is one byte of kind, four bytes of length (big endian), and that many bytes. Client to supervisor: HELLO, STDIN,
-STDIN_END, RESIZE, SIGNAL; supervisor to client: STARTED or FAILED (to the one that started it), WELCOME, STDOUT, STDERR,
-EXIT, which is the last. A kind that is not known is passed over, so that either end may be newer.
+STDIN_END, RESIZE, SIGNAL; supervisor to client: STARTED or FAILED (to the one that started it), WELCOME, STDOUT,
+STDERR, EXIT, which is the last. A kind that is not known is passed over, so that either end may be newer.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Writing a container's log: whole records, bounded files, never in the container's way.
 
-`log.json` is the newest file; when it is full it becomes `log.json.1`, that `log.json.2`, …, and the oldest goes. A line
-is one record; a longer one than docker's 16 KiB, or one that stays without its end, is several, only the last of which
-ends with a newline. Records are written without fsync: a log may lose its last second to a power cut.
+`log.json` is the newest file; when it is full it becomes `log.json.1`, that `log.json.2`, …, and the oldest goes. A
+line is one record; a longer one than docker's 16 KiB, or one that stays without its end, is several, only the last of
+which ends with a newline. Records are written without fsync: a log may lose its last second to a power cut.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A container's log, read: JSON lines with docker's keys `log`, `stream`, `time` in log.json, older ones in log.json.1, ….
+"""A container's log, read: JSON lines with docker's keys (`log`, `stream`, `time`), the newest in log.json.
 
 Bytes that aren't UTF-8 are kept: each is written as the lone surrogate U+DC80 + byte that Python's "surrogateescape"
 makes of it, which no UTF-8 text can contain; readers that don't know show U+FFFD. log_writer.py writes them.

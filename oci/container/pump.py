@@ -115,7 +115,7 @@ class Pump:
         self._log.flush()
 
     def finish(self, value: dict[str, object]) -> None:
-        """Tell every client how it ended; back when they have it, are gone, or (but for the first) have no patience left.
+        """Tell every client how it ended; back when they have it or are gone, or (but for the first) took too long.
 
         All else is done by then: a pager that shows the end of the output for an hour keeps nothing but this process.
         """
