@@ -1,0 +1,110 @@
+"""Paths inside a container: with links of the image settled within its root, never here.
+
+Two runtimes that follow a hostile link at different moments end in different places (CVE-2021-30465), and a working
+directory that leads to a descriptor of the runtime's own ends on the host (CVE-2024-21626). So the document names no
+path through a link: what it says is the place itself.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Collection
+from contextlib import suppress
+
+from oci.errors import InvalidInput, show
+
+__all__ = ["absolute", "below", "settle"]
+
+MAX_LINKS = 40  # symbolic links in one path, as the kernel has it
+MAX_PATH = 4095  # bytes of a path, as the kernel has it
+
+_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def absolute(path: str, what: str) -> str:
+    """A path as it was written, in its plain form: `/a//b/.` → `/a/b`. Raises InvalidInput."""
+    if not path.startswith("/"):
+        raise InvalidInput(f"{what} {show(path)!r}: an absolute path is needed")
+    if "\0" in path:
+        raise InvalidInput(f"{what} {show(path)!r}: a NUL in it, which no path can have")
+    try:
+        raw = path.encode()
+    except UnicodeEncodeError:
+        raise InvalidInput(f"{what} {show(path)!r}: not UTF-8, which a runtime-spec document can't say") from None
+    if len(raw) > MAX_PATH:
+        raise InvalidInput(f"{what} {show(path)!r}: longer than {MAX_PATH} bytes")
+    return posixpath.normpath("/" + path.lstrip("/"))
+
+
+def below(path: str, place: str) -> bool:
+    """Whether a plain path is this place, or in it."""
+    return path == place or path.startswith(place.rstrip("/") + "/")
+
+
+def settle(root_fd: int, path: str, what: str, mounted: Collection[str] = ()) -> str:
+    """Where `path` leads inside the root, without links; what isn't there stays as written. Raises InvalidInput.
+
+    `..` goes away before links are looked at, as docker has it. Nothing below a path of `mounted` is looked at: what will be there is not in this tree.
+    """
+    path = absolute(path, what)
+    walk = _Walk(root_fd, mounted)
+    try:
+        return absolute(walk.go(path), what)
+    except RecursionError:
+        raise InvalidInput(f"{what} {show(path)!r}: more than {MAX_LINKS} symbolic links in the image") from None
+    finally:
+        walk.close()
+
+
+class _Walk:
+    """The names so far, and open directories of as many of them as are there."""
+
+    def __init__(self, root_fd: int, mounted: Collection[str]) -> None:
+        self._mounted = mounted
+        self._names: list[str] = []
+        self._open = [os.dup(root_fd)]
+
+    def close(self) -> None:
+        self._keep(0)
+
+    def _keep(self, count: int) -> None:
+        while len(self._open) > count:
+            os.close(self._open.pop())
+
+    def go(self, path: str) -> str:
+        left, links = path.split("/")[::-1], 0
+        while left:
+            name = left.pop()
+            if name in ("", "."):
+                continue
+            if name == "..":
+                self._up()
+                continue
+            target = self._enter(name)
+            if target is not None:
+                links += 1
+                if links > MAX_LINKS:
+                    raise RecursionError
+                left += target.split("/")[::-1]
+                if target.startswith("/"):
+                    self._names.clear()
+                    self._keep(1)
+        return "/" + "/".join(self._names)
+
+    def _up(self) -> None:
+        if self._names:
+            self._names.pop()
+            self._keep(len(self._names) + 1)
+
+    def _enter(self, name: str) -> str | None:
+        """Go into `name`; or, where it is a link, stay and say where it leads."""
+        here = self._open[-1] if len(self._open) == len(self._names) + 1 else None
+        place = "/" + "/".join([*self._names, name])
+        if here is not None and place not in self._mounted:
+            with suppress(OSError):  # no link, or nothing there
+                return os.readlink(name, dir_fd=here)
+            with suppress(OSError):  # a file, or nothing there: what follows stays as written
+                self._open.append(os.open(name, _DIRECTORY, dir_fd=here))
+        self._names.append(name)
+        return None
