@@ -19,6 +19,7 @@ from typing import Protocol
 from oci.changeset.apply import LayerSource, apply_layers
 from oci.changeset.removal import DIRECTORY
 from oci.errors import DestinationError
+from oci.linux import files
 from oci.unpack.scratch import OLD, clear_leftovers, discard, scratch_directory
 
 __all__ = ["UnpackableImage", "unpack"]
@@ -126,23 +127,12 @@ def _put(parent_fd: int, scratch: bytes, name: bytes, where: str, force: bool) -
         if not force:
             raise DestinationError(where, "was filled by another program meanwhile") from None
     # The former tree takes the scratch name, and is removed like it.
-    if not _exchange(parent_fd, scratch, name):
+    if not files.exchange(parent_fd, scratch, parent_fd, name):
         old = scratch + OLD
         os.rename(name, old, src_dir_fd=parent_fd, dst_dir_fd=parent_fd)
         os.rename(scratch, name, src_dir_fd=parent_fd, dst_dir_fd=parent_fd)
         scratch = old
     discard(parent_fd, scratch)
-
-
-def _exchange(parent_fd: int, one: bytes, other: bytes) -> bool:
-    """Exchange two names in one step (renameat2); False if the file system or libc can't."""
-    import ctypes  # slow to import, and wanted only here
-
-    try:
-        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
-    except AttributeError:
-        return False
-    return bool(renameat2(parent_fd, one, parent_fd, other, 2) == 0)  # 2: RENAME_EXCHANGE
 
 
 def _reason(error: OSError) -> str:

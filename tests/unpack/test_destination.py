@@ -266,7 +266,7 @@ def test_where_names_cannot_be_exchanged_the_former_tree_goes_aside(
     ring: Arena, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ring.unpack(file(b"mine", b"1"))
-    monkeypatch.setattr("oci.unpack.rootfs._exchange", lambda *_: False)
+    monkeypatch.setattr("oci.unpack.rootfs.files.exchange", lambda *_: False)
     assert set(ring.unpack_image(GOOD, force=True)) == {b".", b"etc", b"etc/hostname"}
     ring.check()
 
