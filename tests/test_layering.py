@@ -41,7 +41,7 @@ LEVELS = {
     "cli": 9,
 }
 
-# library → the modules that may import it
+# library → the modules that may import it; two of the standard library have a door too
 DOORS = {
     "zstandard": ("oci.streams.compression*",),
     "isal": ("oci.streams.compression*",),
@@ -144,7 +144,7 @@ def test_a_third_party_library_is_imported_at_its_door_only(path: Path) -> None:
     wrong = []
     for line, target in imports(path):
         top = target.split(".")[0]
-        if top in sys.stdlib_module_names or top in ("oci", "__future__", "_typeshed"):
+        if top in ("oci", "_typeshed") or (top in sys.stdlib_module_names and top not in DOORS):
             continue
         if not any(fnmatch(name_of(path), door) for door in DOORS.get(top, ())):
             wrong.append(f"line {line}: {target}, which belongs to {', '.join(DOORS.get(top, ())) or 'no module'}")
@@ -206,3 +206,13 @@ def test_the_rules_see_what_they_forbid(tmp_path: Path, monkeypatch: pytest.Monk
     ):
         with pytest.raises(AssertionError, match=r"oci/spec/bad\.py"):
             test(source)
+
+
+@pytest.mark.parametrize("line", ["import ctypes", "from ctypes import util", "import ctypes.util", "import sqlite3"])
+def test_a_door_holds_for_the_standard_library_too(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "oci" / "unpack" / "bad.py"
+    source.parent.mkdir(parents=True)
+    source.write_text(f"import os\ndef f():\n    {line}\n")
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    with pytest.raises(AssertionError, match=r"line 3: (ctypes|sqlite3)"):
+        test_a_third_party_library_is_imported_at_its_door_only(source)
