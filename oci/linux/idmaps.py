@@ -56,7 +56,7 @@ def current(pid: int | str = "self") -> IdMaps:
 
 
 def _read(path: str) -> tuple[IdMap, ...]:
-    with open(path, encoding="ascii") as file:
+    with open(path, encoding="utf-8") as file:
         rows = [[int(word) for word in line.split()] for line in file]
     return tuple(IdMap(inside=inside, outside=outside, size=size) for inside, outside, size in rows)
 

@@ -172,7 +172,7 @@ def _parse(line: bytes) -> Mount:
     return Mount(
         mount_id=int(words[0]),
         parent=int(words[1]),
-        device=words[2].decode("ascii"),
+        device=words[2].decode(),
         root=_unescape(words[3]),
         target=_unescape(words[4]),
         options=_options(words[5]),

@@ -388,7 +388,7 @@ def _refused(step: str, error: OSError) -> ConfigurationError:
 
 def _says(path: str, value: str) -> bool:
     try:
-        with open(path, encoding="ascii") as file:
+        with open(path, encoding="utf-8") as file:
             return file.read(64).strip() == value
     except OSError:
         return False

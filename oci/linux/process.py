@@ -57,7 +57,7 @@ def identity(pid: int) -> Identity:
 
 def boot_id() -> str:
     """The kernel's name for this boot."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+    with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
         return file.read().strip()
 
 
@@ -70,7 +70,7 @@ def _stat(pid: int) -> tuple[str, int] | None:
         return None
     # The second field is the program's name in parentheses, and may itself hold spaces and parentheses.
     fields = raw[raw.rindex(b")") + 2 :].split()
-    return fields[0].decode("ascii"), int(fields[19])
+    return fields[0].decode(), int(fields[19])
 
 
 def subreaper(on: bool = True) -> None:
