@@ -19,19 +19,33 @@ def as_user(function: Callable[..., T], *args: object, uid: int = NOBODY, gid: i
 
     Results and errors must pickle; an error of a class with a peculiar constructor comes back with its text alone.
     """
+
+    def call() -> T:
+        become_user(uid, gid)
+        return function(*args, **named)
+
+    return in_child(call)
+
+
+def become_user(uid: int, gid: int) -> None:
+    """Give up root for good in this process."""
+    os.setgroups([])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    os.environ["HOME"] = "/nonexistent"
+
+
+def in_child(function: Callable[[], T]) -> T:
+    """Call `function` in a forked child, to which alone happens whatever it does to its process; as `as_user` says."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         status = 1
         try:
             os.close(reading)
-            os.setgroups([])
-            os.setresgid(gid, gid, gid)
-            os.setresuid(uid, uid, uid)
-            os.environ["HOME"] = "/nonexistent"
             answer: tuple[str, object]
             try:
-                answer = ("result", function(*args, **named))
+                answer = ("result", function())
             except Exception as error:  # noqa: BLE001 - raised again by the parent
                 kind = type(error)
                 answer = ("error", (kind.__module__, kind.__qualname__, str(error), traceback.format_exc()))
@@ -51,7 +65,7 @@ def as_user(function: Callable[..., T], *args: object, uid: int = NOBODY, gid: i
         return value  # type: ignore[no-any-return]
     module, name, text, trace = value
     kind = getattr(importlib.import_module(module), name)
-    error: Exception = kind.__new__(kind)
-    error.args = (text,)
-    error.add_note(trace)
-    raise error
+    raised: Exception = kind.__new__(kind)
+    raised.args = (text,)
+    raised.add_note(trace)
+    raise raised
