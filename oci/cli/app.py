@@ -57,7 +57,7 @@ def _rows(section: str, module: str, asks: str = "", **commands: str) -> list[Co
 
 TABLE: tuple[Command, ...] = (
     *_rows("Images", "layouts", init="Make an empty image layout."),
-    *_rows("Images", "layouts", _ASKS, ls="List the images of a layout, an archive or a repository."),
+    *_rows("Images", "layouts", _ASKS, ls="List the images of the local store, a layout, an archive or a repository."),
     *_rows(
         "Images",
         "show",
@@ -70,11 +70,19 @@ TABLE: tuple[Command, ...] = (
         "Images",
         "layouts",
         _ASKS,
-        tag="Give an image one more tag, in a layout or a registry.",
+        tag="Give an image one more tag, in the store, a layout or a registry.",
         untag="Take a tag away; the image itself stays.",
     ),
     *_rows("Images", "layouts", gc="Delete the blobs of a layout that nothing refers to."),
     *_rows("Images", "copying", _ASKS_TWO, copy="Copy an image between registries, layouts and archives."),
+    *_rows(
+        "Store",
+        "pulling",
+        _ASKS_LAYERS,
+        pull="Bring an image into the local store, from a registry, a layout or an archive.",
+    ),
+    *_rows("Store", "pulling", _ASKS, push="Send an image of the local store to a registry, a layout or an archive."),
+    *_rows("Store", "pulling", rmi="Remove images from the local store."),
     *_rows(
         "Verify", "checking", _ASKS_LAYERS, verify="Check everything about an image or a layout, and list every fault."
     ),
@@ -116,8 +124,8 @@ COMMANDS = {command.name: command for command in TABLE}
 # The contract names these; they come with later versions. Asked for by name, they say so.
 _LATER = """
     diff cat extract waste tree explore convert build repack squash flatten rebase index bundle
-    create run start exec stop kill wait logs ps rm commit export cp mount umount volume pull push
-    rmi store keygen sign verify-signature
+    create run start exec stop kill wait logs ps rm commit export cp mount umount volume
+    store keygen sign verify-signature
     attest verify-attestation lock
 """
 LATER = frozenset(_LATER.split())
@@ -162,7 +170,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
     epilog="Every command has --help with an example. References: oci:PATH[:TAG], oci-archive:FILE[:TAG], "
-    "docker-archive:FILE[:NAME:TAG], docker://HOST/REPO[:TAG][@DIGEST], and ./PATH[:TAG] short for oci:.",
+    "docker-archive:FILE[:NAME:TAG], docker://HOST/REPO[:TAG][@DIGEST], ./PATH[:TAG] short for oci:, and NAME[:TAG] or "
+    "an ID in the local store.",
 )
 
 

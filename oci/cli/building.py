@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from oci.cli import sources
 from oci.errors import NoMatchingPlatform
 from oci.spec.platform import matches
-from oci.spec.reference import RegistryRef
+from oci.spec.reference import RegistryRef, StoreRef
 
 if TYPE_CHECKING:
     from oci.cli.session import Session
@@ -103,7 +103,7 @@ def _store(destination: ImageDestination, target: sources.ImageRef) -> Iterator[
 
     from oci.layout.layout import Layout
 
-    folder = None if isinstance(target, RegistryRef) else os.path.dirname(os.path.abspath(target.path))
+    folder = None if isinstance(target, RegistryRef | StoreRef) else os.path.dirname(os.path.abspath(target.path))
     with (
         tempfile.TemporaryDirectory(prefix=".ocikit-", dir=folder) as scratch,
         Layout.create(scratch) as layout,

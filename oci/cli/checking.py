@@ -8,7 +8,7 @@ from oci.cli import options, output, sources
 from oci.cli.failures import UsageError
 from oci.cli.lazily import typer
 from oci.cli.session import Session
-from oci.spec.reference import ArchiveRef, DockerArchiveRef, LayoutRef, RegistryRef
+from oci.spec.reference import ArchiveRef, DockerArchiveRef, LayoutRef, RegistryRef, StoreRef
 
 if TYPE_CHECKING:
     from oci.cli.progress import Progress
@@ -89,13 +89,13 @@ def _in_layout(
 
 def _image(
     session: Session,
-    place: DockerArchiveRef | RegistryRef,
+    place: DockerArchiveRef | RegistryRef | StoreRef,
     reference: str,
     platform: Platform | None,
     fast: bool,
     progress: Progress,
 ) -> Report:
-    """One image of a registry, where it is; or of a docker-archive, by the documents in it or made from its own."""
+    """One image of a registry or of the store, where it is; of a docker-archive by documents in it or made for it."""
     from oci.verification.verify import verify_image
 
     with sources.open_source(session, place) as source:

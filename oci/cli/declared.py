@@ -81,3 +81,31 @@ ArtifactCreated = Annotated[
 Host: Any = typer.Argument(
     metavar="HOST[/PART]", help="HOST[:PORT], or a part of its repositories.", show_default=False
 )
+ContainerName = Annotated[
+    str, typer.Argument(metavar="CONTAINER", help="Its name, its ID or the beginning of one.", show_default=False)
+]
+ContainerNames = Annotated[
+    list[str],
+    typer.Argument(metavar="CONTAINER...", help="Their names, IDs or beginnings of those.", show_default=False),
+]
+Command = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[COMMAND [ARG...]]", help="What to run in place of its own.", show_default=False),
+]
+StopTimeout = Annotated[
+    int | None,
+    typer.Option(
+        "--time",
+        "-t",
+        metavar="SECONDS",
+        help="How long to wait before SIGKILL; default: the container's own, else 10.",
+        show_default=False,
+    ),
+]
+DetachKeys = Annotated[
+    str | None,
+    typer.Option(
+        "--detach-keys", metavar="KEYS", help="What leaves a terminal; default: ctrl-p,ctrl-q.", show_default=False
+    ),
+]
+OnlyIds = Annotated[bool, typer.Option("--quiet", "-q", help="Only IDs, one a line.")]

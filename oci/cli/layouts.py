@@ -8,7 +8,7 @@ from oci.cli import options, output, sources
 from oci.cli.failures import UsageError
 from oci.cli.lazily import typer
 from oci.cli.session import Session
-from oci.spec.reference import DockerArchiveRef, RegistryRef
+from oci.spec.reference import DockerArchiveRef, RegistryRef, StoreRef
 
 if TYPE_CHECKING:
     from oci.inspect.listing import Row
@@ -39,31 +39,42 @@ def ls(
     place: Annotated[
         str | None,
         typer.Argument(
-            metavar="LAYOUT-or-archive", help="A layout, an archive, or docker://HOST/REPO.", show_default=False
+            metavar="[PLACE]",
+            help="A layout, an archive, docker://HOST/REPO or a NAME; default: all of the local store.",
+            show_default=False,
         ),
     ] = None,
+    all_images: Annotated[bool, typer.Option("--all", "-a", help="Of the store: also images without a name.")] = False,
+    only_ids: options.OnlyIds = False,
     json: options.Json = False,
 ) -> None:
-    """List the images of a layout, an archive or a repository.
+    """List the images of the local store, a layout, an archive or a repository.
 
-    One line for each entry: tag, digest, platform, size of the whole image as stored, and when it was created. An index
-    is listed with the platforms it holds. Of a repository all tags are looked up, unless it is named with one; `tags`
-    lists their names alone, which is quicker.
+    One line for each entry: tag, digest, platform, size of the whole image as stored, and when it was created; of the
+    store its name and ID in their place. An index is listed with the platforms it holds. Of a repository all tags are
+    looked up, unless it is named with one; `tags` lists their names alone, which is quicker.
 
     \b
     Example:
+      ocikit ls
       ocikit ls ./images
       ocikit ls oci-archive:images.tar --json
       ocikit ls docker://quay.io/podman/hello
     """
-    if place is None:
-        raise UsageError("the local store is not available in this version of ocikit; name a layout: ocikit ls PATH")
-    if place.startswith("docker://"):
+    if place is not None and place.startswith("docker://"):
         from oci.cli.remote import rows_of
 
         rows = rows_of(Session.of(context), place)
     else:
-        rows = _rows(sources.parse_place(place))
+        named = None if place is None else sources.parse_place(place)
+        if named is None or isinstance(named, StoreRef):
+            from oci.cli.stored_images import list_images
+
+            list_images(Session.of(context), named, all_images=all_images, only_ids=only_ids, json=json)
+            return
+        rows = _rows(named)
+    if only_ids:
+        raise UsageError("--quiet: only images of the local store have IDs here; use --json")
     if json:
         output.document([row.to_json() for row in rows])
         return
@@ -83,7 +94,7 @@ def ls(
 def _rows(place: sources.ImageRef) -> list[Row]:
     from oci.inspect.listing import rows
 
-    assert not isinstance(place, RegistryRef)
+    assert not isinstance(place, RegistryRef | StoreRef)
     if isinstance(place, DockerArchiveRef):
         from oci.transports.from_docker_archive import DockerArchiveSource
 
@@ -98,13 +109,15 @@ def tag(
     reference: options.Reference,
     newtag: Annotated[str, typer.Argument(metavar="NEWTAG", help="The tag to add.", show_default=False)],
 ) -> None:
-    """Give an image one more tag, in a layout or a registry.
+    """Give an image one more tag, in the store, a layout or a registry.
 
     A tag that exists moves to the image. Without a tag in REF, the layout's only image is meant. In a registry no blob
-    moves: the same manifest gets the new name, in the same repository.
+    moves: the same manifest gets the new name, in the same repository. In the store NEWTAG is a whole name, as docker
+    has it: NAME or NAME:TAG.
 
     \b
     Example:
+      ocikit tag app:v2 app:latest
       ocikit tag ./images:v2 latest
       ocikit tag oci:images@sha256:4f53… v1
       ocikit tag docker://localhost:5000/app:v2 latest
@@ -113,6 +126,12 @@ def tag(
         from oci.cli.remote import tag_there
 
         tag_there(Session.of(context), reference, newtag)
+        return
+    named = sources.parse(reference)
+    if isinstance(named, StoreRef):
+        from oci.cli.stored_images import tag_stored
+
+        tag_stored(Session.of(context), named, newtag)
         return
     found = sources.parse_layout(reference, what="tag")
     name = _tag_name(newtag, found.path)
@@ -142,17 +161,25 @@ def untag(
 ) -> None:
     """Take a tag away; the image itself stays.
 
-    Blobs of a layout stay until `gc`. Not every registry can take a tag away by itself; `delete` takes the image then.
+    Blobs of a layout stay until `gc`; an image of the store that lost its last name is listed by `ls --all`, and goes
+    with `store prune` or `rmi`. Not every registry can take a tag away by itself; `delete` takes the image then.
 
     \b
     Example:
       ocikit untag ./images:v1
+      ocikit untag app:v1
       ocikit untag docker://localhost:5000/app:v1
     """
     if reference.startswith("docker://"):
         from oci.cli.remote import untag_there
 
         untag_there(Session.of(context), reference)
+        return
+    named = sources.parse(reference)
+    if isinstance(named, StoreRef):
+        from oci.cli.stored_images import untag_stored
+
+        untag_stored(Session.of(context), named)
         return
     found = sources.parse_layout(reference, what="untag")
     if found.tag is None or found.digest is not None:

@@ -19,7 +19,7 @@ def byte_count(said: str, text: str) -> int:
     found = _BYTES.fullmatch(text)
     if found is None:
         raise UsageError(f"{said} {show(text)!r}: expected bytes, with k, m or g where wanted, such as 512m")
-    unit = _UNITS[found[3].lower()]
+    unit: int = _UNITS[found[3].lower()]
     digits = found[2] or ""
     value = int(found[1]) * unit + int(digits or "0") * unit // 10 ** len(digits)
     if value > _LARGEST:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Annotated
 
 from oci.cli import options, output, sources
@@ -12,12 +13,14 @@ from oci.cli.session import Session
 from oci.errors import show
 from oci.spec import media_types
 from oci.spec.annotations import CREATED
-from oci.spec.reference import LayoutRef, RegistryRef
+from oci.spec.reference import LayoutRef, RegistryRef, StoreRef
 
 if TYPE_CHECKING:
-    from oci.transports.base import ImageSource
+    from oci.transports.base import ImageDestination, ImageSource
 
 __all__ = ["attach", "referrers"]
+
+_Beside = LayoutRef | RegistryRef | StoreRef
 
 
 def referrers(
@@ -148,8 +151,7 @@ def attach(
     chosen = options.parse_platform(platform)
     with _where_it_goes(session, subject_ref) as source:
         subject = source.resolve(chosen)
-    target = subject_ref.replace(tag=None, digest=None)
-    with sources.open_for_writing(session, target) as destination, session.progress("attaching") as progress:
+    with _beside(session, subject_ref) as destination, session.progress("attaching") as progress:
         written = attach_files(destination, subject, wanted, progress=progress, warn=session.warn)
     if json:
         output.document(
@@ -163,10 +165,19 @@ def attach(
             }
         )
     else:
-        sources.say_written(reference, target, written, json=False)
+        sources.say_written(reference, subject_ref, written, json=False)
 
 
-def _where_it_goes(session: Session, reference: LayoutRef | RegistryRef) -> ImageSource:
+def _beside(session: Session, reference: _Beside) -> AbstractContextManager[ImageDestination]:
+    """Open the place of the subject for writing something without a name."""
+    if isinstance(reference, StoreRef):
+        from oci.cli.storing import open_for_storing
+
+        return open_for_storing(session, None)
+    return sources.open_for_writing(session, reference.replace(tag=None, digest=None))
+
+
+def _where_it_goes(session: Session, reference: _Beside) -> ImageSource:
     """Open the subject where it is written beside."""
     if not isinstance(reference, RegistryRef):
         return sources.open_source(session, reference)
@@ -175,11 +186,12 @@ def _where_it_goes(session: Session, reference: LayoutRef | RegistryRef) -> Imag
     return opener(session, reference.registry).written(reference)
 
 
-def _writable_beside(text: str) -> LayoutRef | RegistryRef:
-    """Where a referrer can be put beside its subject: a registry or a layout directory."""
+def _writable_beside(text: str) -> _Beside:
+    """Where a referrer can be put beside its subject: a registry, a layout directory or the store."""
     reference = sources.parse(text)
-    if not isinstance(reference, LayoutRef | RegistryRef):
+    if not isinstance(reference, _Beside):
         raise UsageError(
-            f"{output.printable(text)}: attach works in a registry or a layout directory; copy it there first"
+            f"{output.printable(text)}: attach works in a registry, a layout directory or the local store; "
+            "copy it there first"
         )
     return reference

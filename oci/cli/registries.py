@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from oci.registry.settings import Settings
     from oci.transports.registries import Opener
 
-__all__ = ["CopyCommand", "LayersCommand", "RegistryCommand", "opener", "settings_from"]
+__all__ = ["CopyCommand", "LayersCommand", "RegistryCommand", "RunCommand", "known_conf", "opener", "settings_from"]
 
 # Where to look unless something else is said, in this order (containers-certs.d(5), containers-registries.conf(5)).
 SYSTEM_CERT_DIRS = ("/etc/containers/certs.d", "/etc/docker/certs.d")
@@ -162,6 +162,18 @@ class LayersCommand(RegistryCommand):
     functions = (_registry, _layers)
 
 
+class RunCommand(LayersCommand):
+    """A command whose words behind its first argument belong to another program, whatever they look like."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.allow_interspersed_args = False
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        self._plain = False
+        return PlainCommand.parse_args(self, ctx, args)  # `--tls-verify` alone may be one of that program's
+
+
 class CopyCommand(RegistryCommand):
     """A command with a registry at either end."""
 
@@ -196,6 +208,11 @@ def settings_from(session: Session, registry: str | None, side: str = "") -> Set
             heard=known.heard,
         )
     return made
+
+
+def known_conf(session: Session) -> RegistriesConf:
+    """What registries.conf says, read once."""
+    return _Known.of(session).conf
 
 
 class _Known:
@@ -264,7 +281,7 @@ def _credentials(session: Session, registry: str | None, side: str, known: _Know
     option, words = _said(session, side, "creds")
     if words is None:
         _, authfile = _said(session, side, "authfile")
-        places = places_to_read(session.environ, uid=os.getuid(), authfile=authfile)
+        places = places_to_read(session.environ, uid=session.uid, authfile=authfile)
         order = known.conf.credential_helpers
         return CredentialFiles(places, Helpers(environ=session.environ), order=order, warn=session.warn)
     if registry is None:

@@ -203,7 +203,8 @@ def delete(
     found = sources.parse(reference)
     if not isinstance(found, RegistryRef):
         raise UsageError(
-            f"{show(reference)}: delete works on a registry; of a layout `untag` and `gc` take images away"
+            f"{show(reference)}: delete works on a registry; `rmi` takes images of the local store away, "
+            "`untag` and `gc` those of a layout"
         )
     if not _says_which(reference.removeprefix("docker://")):
         raise UsageError(f"{show(reference)}: say which image to delete, such as {show(reference)}:v1")

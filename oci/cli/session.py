@@ -28,6 +28,7 @@ class Session:
         self.root: str | None = None  # of the local store, and how it is used: see storing.py
         self.driver: str | None = None
         self.runtime: str | None = None
+        self.uid = os.getuid()  # who called, whoever we are in a user namespace of our own
         self.access: dict[str, str] = {}  # what options say about registries, see registries.py
         self.known: Any = None  # and what was read and asked for because of them
         self._progress: Progress | None = None  # what is being shown at the moment

@@ -19,6 +19,7 @@ from oci.spec.reference import (
     ArchiveRef,
     DockerArchiveRef,
     LayoutRef,
+    Reference,
     RegistryRef,
     StoreRef,
     parse_reference,
@@ -33,11 +34,11 @@ if TYPE_CHECKING:
 
 _TRANSPORTS = ("oci:", "oci-archive:", "docker-archive:", "docker:")
 LocalRef = LayoutRef | ArchiveRef | DockerArchiveRef
-ImageRef = LocalRef | RegistryRef
+ImageRef = Reference
 
 
 def parse(text: str) -> ImageRef:
-    """Read a reference to an image on disk or in a registry; the local store comes with a later version."""
+    """Read a reference to an image on disk, in a registry or in the local store."""
     try:
         reference = parse_reference(text)
     except InvalidReference as error:
@@ -45,11 +46,6 @@ def parse(text: str) -> ImageRef:
     if isinstance(reference, RegistryRef) and re.fullmatch(r"docker://(?:localhost|[^/:]+\.[^/:]+):[0-9]+", text):
         # Docker's grammar has it as a tag of Docker Hub's library/localhost, which nobody means.
         raise UsageError(f"{show(text)}: the repository's name is missing, as in {show(text)}/app")
-    if isinstance(reference, StoreRef):
-        raise UsageError(
-            f"{show(text)}: the local store is not available in this version of ocikit; a layout is named by its path: "
-            f"./{show(text)} or oci:{show(text)}; an image in a registry is docker://{show(text)}"
-        )
     return reference
 
 
@@ -69,7 +65,7 @@ def parse_layout(text: str, *, what: str) -> LayoutRef:
 def parse_place(text: str) -> ImageRef:
     """Read what names a whole layout or archive: a reference, or just the path of a directory or file."""
     if text.startswith(_TRANSPORTS) or not os.path.lexists(text):
-        return _path_or_reference(text)
+        return parse(text)
     return LayoutRef(text) if os.path.isdir(text) else _archive_kind(text)
 
 
@@ -132,8 +128,23 @@ def wanted_platform(text: str | None) -> Platform:
 def parse_destination(text: str) -> ImageRef:
     """Read a reference that is written to: a digest makes no sense there."""
     reference = parse(text)
-    if not isinstance(reference, DockerArchiveRef) and reference.digest is not None:
+    if isinstance(reference, StoreRef):
+        whole = reference.normalized
+        if whole is None:
+            raise UsageError(f"{show(text)}: that is an image's ID, which follows from what is written; give a name")
+        digest = whole.digest
+    else:
+        digest = None if isinstance(reference, DockerArchiveRef) else reference.digest
+    if digest is not None:
         raise UsageError(f"{show(text)}: a destination is named by a tag; its digest follows from what is written")
+    return reference
+
+
+def parse_name_for(text: str) -> StoreRef:
+    """Read the name that an image gets in the store."""
+    reference = parse_destination(text)
+    if not isinstance(reference, StoreRef):
+        raise UsageError(f"{show(text)}: expected a name in the local store, such as app:v1")
     return reference
 
 
@@ -158,6 +169,10 @@ def open_source(session: Session, reference: str | ImageRef, side: str = "") -> 
         from oci.cli.registries import opener
 
         return opener(session, parsed.registry, side).source(parsed)
+    if isinstance(parsed, StoreRef):
+        from oci.cli.storing import open_stored
+
+        return open_stored(session, parsed)
     return names.open_source(parsed, warn=session.warn)
 
 
@@ -181,6 +196,12 @@ def open_for_writing(session: Session, reference: ImageRef, side: str = "") -> I
 
         with opener(session, reference.registry, side).destination(reference) as registry:
             yield registry
+        return
+    if isinstance(reference, StoreRef):
+        from oci.cli.storing import open_for_storing
+
+        with open_for_storing(session, reference) as stored:
+            yield stored
         return
     with blamed_on(reference.path), ExitStack() as stack:
         if isinstance(reference, LayoutRef):
@@ -230,7 +251,14 @@ def say_written(text: str, reference: ImageRef, written: Descriptor, *, json: bo
                 "size": written.size,
             }
         )
+    elif isinstance(reference, StoreRef):
+        print(output.printable(f"{_familiar_repository(reference)}@{written.digest}"))
     elif isinstance(reference, DockerArchiveRef):
         print(output.printable(str(reference)))
     else:
         print(output.printable(str(reference.replace(tag=None, digest=written.digest))))
+
+
+def _familiar_repository(reference: StoreRef) -> str:
+    whole = reference.normalized
+    return "" if whole is None else whole.replace(tag=None, digest=None).familiar

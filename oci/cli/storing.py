@@ -16,16 +16,30 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
-from oci.cli.failures import UsageError
+from oci.cli.failures import UsageError, blamed_on
+from oci.errors import ConfigurationError, RefNotFound, StoreError, show
 
 if TYPE_CHECKING:
     from oci.cli.session import Session
+    from oci.spec.reference import StoreRef
     from oci.storage.store import Store
+    from oci.transports.base import ImageDestination, ImageSource
 
-__all__ = ["DRIVERS", "driver_name", "enter_namespace", "open_store", "runtime_name", "runtime_names", "store_root"]
+__all__ = [
+    "DRIVERS",
+    "driver_name",
+    "enter_namespace",
+    "not_stored",
+    "open_for_storing",
+    "open_store",
+    "open_stored",
+    "runtime_name",
+    "runtime_names",
+    "store_root",
+]
 
 SYSTEM_ROOT = "/var/lib/ocikit"
 DRIVERS = ("overlay", "fuse-overlayfs", "copy")
@@ -74,18 +88,62 @@ def runtime_names(session: Session) -> tuple[str, ...]:
 
 
 @contextmanager
-def open_store(session: Session, *, namespace: bool = False, create: bool = True) -> Iterator[Store]:
+def open_store(
+    session: Session, *, namespace: bool = False, needed: bool = True, create: bool = True
+) -> Iterator[Store]:
     """Open the local store for one command; `namespace`: as root, in a user namespace where need be.
 
-    Nothing may have started a thread before. With `create=False` a store that isn't there is not made: StoreError.
+    Nothing may have started a thread before. Where there are no user namespaces that is a ConfigurationError, unless it
+    isn't `needed`. With `create=False` a store that isn't there is not made: StoreError.
     """
     root, driver = store_root(session), driver_name(session)
     if namespace:
-        enter_namespace(session)
+        with nullcontext() if needed else suppress(ConfigurationError):
+            enter_namespace(session)
     from oci.storage.store import Store
 
     with Store.open(root, driver=driver, clock=time.time_ns, warn=session.warn, create=create) as store:
         yield store
+
+
+def open_stored(session: Session, reference: StoreRef) -> ImageSource:
+    """Open an image of the store for reading; closing it closes the store. RefNotFound says where else it may be."""
+    from oci.storage.store import Store
+    from oci.transports.from_store import stored_source
+
+    try:
+        store = Store.open(store_root(session), clock=time.time_ns, warn=session.warn, create=False)
+    except StoreError:
+        if os.path.lexists(store_root(session)):
+            raise
+        raise not_stored(reference.name) from None
+    try:
+        return stored_source(store, reference, warn=session.warn, close_store=True)
+    except BaseException as error:
+        store.close()
+        if isinstance(error, RefNotFound):
+            raise not_stored(reference.name) from None
+        raise
+
+
+def not_stored(name: str) -> RefNotFound:
+    """What to say of a name that the store doesn't have: an image comes by `pull`, a layout has a path."""
+    shown = show(name)
+    path = name.partition(":")[0]
+    layout = f"; the layout here is ./{shown}" if path and os.path.lexists(path) else ""
+    hint = f"`ocikit pull {shown}` brings it, docker://{shown} names it in its registry{layout}"
+    return RefNotFound(name, "the local store", None, hint=hint)
+
+
+@contextmanager
+def open_for_storing(session: Session, reference: StoreRef | None) -> Iterator[ImageDestination]:
+    """Open a name of the store for writing; None: what is written gets no name."""
+    from oci.transports.from_store import StoreDestination, stored_destination
+
+    with open_store(session) as store, blamed_on(store.root):
+        end = StoreDestination(store, None) if reference is None else stored_destination(store, reference)
+        with end as destination:
+            yield destination
 
 
 def enter_namespace(session: Session) -> None:

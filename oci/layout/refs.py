@@ -33,6 +33,7 @@ from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
 from oci.spec.index import Index
 from oci.spec.platform import Platform, choose
+from oci.spec.reference import parse_name
 
 __all__ = [
     "beside_images",
@@ -54,12 +55,22 @@ Warn = Callable[[str], object]
 
 
 def check_name(name: str) -> str:
-    """Give a tag back if the grammar of annotations.md allows it; InvalidReference otherwise. For writing only."""
-    if not (is_ref_name(name) or is_tag(name)):
+    """Give a tag back if the grammar of annotations.md allows it; InvalidReference otherwise. For writing only.
+
+    A registry's tag and a whole image name are taken too (`v1-`, `docker.io/library/my__app:v1`): tools write both.
+    """
+    if not (is_ref_name(name) or is_tag(name) or _is_image_name(name)):
         raise InvalidReference(
             name, "a tag is letters and digits, with single '-', '.', '_', ':', '@', '+' or '/' between"
         )
     return name
+
+
+def _is_image_name(name: str) -> bool:
+    try:
+        return str(parse_name(name)) == f"docker://{name}"
+    except InvalidReference:
+        return False
 
 
 def name_of(descriptor: Descriptor) -> str | None:
