@@ -21,7 +21,7 @@ from oci.changeset.scan import Data, MTime, Owner, Scan
 from oci.errors import UnsafeEntry
 from oci.tar.entry import DIR, FILE, Entry
 
-__all__ = ["Changes", "compare", "find_changes"]
+__all__ = ["Changes", "Links", "compare", "find_changes", "tell"]
 
 Source = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 Inode = tuple[int, int]
@@ -59,11 +59,19 @@ def compare(
     changes = find_changes(
         scan(old, hard_links=False, small=0), scan(new, hard_links=False, small=0, warn=warn), trust_times=trust_times
     )
+    yield from tell(changes, lambda within: scan(new, within=within))
+
+
+def tell(changes: Changes, scan: Callable[[Callable[[bytes], bool]], Scan]) -> Iterator[tuple[Entry, Data]]:
+    """The entries of these changes, in the order of a scan, with a whiteout for each path that is gone.
+
+    `scan` makes a scan of the new tree, narrowed to the paths for which the test that it is given says so.
+    """
     told = changes.added | changes.modified
     needed = _with_parents(told)
     whiteouts = iter(changes.deleted)
     gone = next(whiteouts, None)
-    for entry, data in scan(new, within=needed.__contains__) if told else ():
+    for entry, data in scan(needed.__contains__) if told else ():
         if entry.name not in told:
             continue
         while gone is not None and order(gone) < order(entry.name):
@@ -77,7 +85,7 @@ def compare(
 
 def find_changes(old: Scan, new: Scan, *, trust_times: bool = False) -> Changes:
     """Walk two trees in step (scans with hard_links=False and small=0), reading data only of files that look alike."""
-    changes, links = Changes(), _Links()
+    changes, links = Changes(), Links()
     left, right = _Side(old), _Side(new)
     try:
         while left.entry is not None or right.entry is not None:
@@ -165,7 +173,7 @@ def _same_bytes(a: Data, b: Data) -> bool:
         rest_a, rest_b = rest_a[length:], rest_b[length:]
 
 
-class _Links:
+class Links:
     """Which names are one file, before and after; only names of files that have several are remembered."""
 
     def __init__(self) -> None:

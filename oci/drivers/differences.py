@@ -1,0 +1,216 @@
+"""A container's files against the layers below them: one walk for every driver.
+
+What a driver has on disk is one directory: an upper directory that holds only what was touched (overlay,
+fuse-overlayfs), or the whole tree (copy). They differ in one thing. In an upper directory a name that isn't there is
+the layers' own, unless a whiteout or an opaque mark hides it; in a whole tree a name that isn't there is gone. A whole
+tree is thus walked as an upper directory that is opaque at its root.
+
+The layers are looked at only where the upper directory has something, so the work grows with what was touched.
+
+The scaffold (mount points that the image lacks) counts as a layer: what is as it was there is no difference. What did
+change is told as seen from the image: a file of the scaffold that was written is added, one that was removed is
+nothing, and a directory of the scaffold is added together with the first thing that is told below it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+from oci.drivers.facts import Facts, read_facts, same_bytes
+from oci.drivers.folders import Folders, open_file
+from oci.drivers.lower import Lower, LowerDirectory, LowerName
+from oci.drivers.marks import Listing, Marks
+from oci.errors import SourceError
+
+__all__ = ["Difference", "Walk"]
+
+Inode = tuple[int, int]
+Kind = Literal["added", "modified", "deleted", "times", "same"]
+Times = Callable[[int], int]
+"""A modification time in nanoseconds → what of it counts."""
+
+
+class Difference:
+    """A path and how it differs. "times": in its modification time alone; "same": not, but it has other names.
+
+    `before` and `after` are the identities of the file in the layers and now, where it has several names.
+    """
+
+    __slots__ = ("after", "before", "kind", "path")
+
+    def __init__(
+        self,
+        path: bytes,
+        kind: Kind,
+        before: Inode | None = None,
+        after: Inode | None = None,
+    ) -> None:
+        self.path, self.kind, self.before, self.after = path, kind, before, after
+
+
+class _Level:
+    """A directory that is being walked."""
+
+    __slots__ = ("directory", "found", "listing", "names", "path", "untold", "whole")
+
+    def __init__(self, path: bytes, directory: LowerDirectory | None, whole: bool) -> None:
+        self.path, self.directory, self.whole = path, directory, whole
+        self.listing = Listing()
+        self.found: dict[bytes, LowerName] = {}
+        self.names: Iterator[bytes] = iter(())
+        self.untold = False  # a directory of the scaffold, which the image gets only if something below is told
+
+
+class Walk:
+    """One walk over `upper`, read by `marks`, against the layers; iterate over it once.
+
+    `settled` says of a file's status that neither it nor its bytes can have changed since they were those below, when
+    its attributes and time are. `owner` False leaves out who files belong to. `warn` is told of what can't be in an
+    image; `leave_out` of a path that it isn't to be looked at.
+    """
+
+    def __init__(
+        self,
+        upper: Folders,
+        marks: Marks,
+        lower: Lower,
+        *,
+        times: Times = lambda mtime: mtime,
+        owner: bool = True,
+        settled: Callable[[os.stat_result], bool] = lambda _status: False,
+        leave_out: Callable[[bytes], object] | None = None,
+        warn: Callable[[bytes, str], object] | None = None,
+    ) -> None:
+        self._upper, self._marks, self._lower = upper, marks, lower
+        self._times, self._owner, self._settled = times, owner, settled
+        self._leave_out, self._warn = leave_out, warn
+        self._levels: list[_Level] = []
+
+    def __iter__(self) -> Iterator[Difference]:
+        yield from self._root()
+        levels = self._levels
+        while levels:
+            level = levels[-1]
+            for name in level.names:
+                depth = len(levels)
+                yield from self._name(level, name)
+                if len(levels) > depth:
+                    break
+            else:
+                levels.pop()
+
+    def _root(self) -> Iterator[Difference]:
+        top = self._lower.root()
+        if top.layers:
+            status = os.fstat(self._upper.fd(0, b""))
+            below_fd = self._lower.folders.fd(top.layers[0], b"")
+            below = LowerName(os.fstat(below_fd), top.layers[0], True)
+            kind = self._compare(b"", b".", status, below)
+            if kind != "same":
+                yield Difference(b"", kind)
+        self._enter(b"", top if top.layers else None, False)
+
+    def _enter(self, path: bytes, directory: LowerDirectory | None, whole: bool) -> _Level:
+        level = _Level(path, directory, whole)
+        try:
+            level.listing = self._marks.read(self._upper.fd(0, path))
+        except OSError as error:
+            raise self._upper.lost(0, path, error) from error
+        level.whole = whole or level.listing.opaque or directory is None
+        names = level.listing.names
+        if directory is not None:
+            only = None if level.whole else names.keys() | level.listing.gone
+            level.found = self._lower.list(directory, only)
+        level.names = iter(sorted(names.keys() | level.found.keys()))
+        self._levels.append(level)
+        return level
+
+    def _name(self, level: _Level, name: bytes) -> Iterator[Difference]:
+        path = level.path + b"/" + name if level.path else name
+        if self._leave_out is not None and self._leave_out(path):
+            return
+        status = level.listing.names.get(name)
+        below = level.found.get(name)
+        if status is not None and stat.S_ISSOCK(status.st_mode):
+            if self._warn is not None:
+                self._warn(path, "is a socket, which an image can't hold: left out")
+            status = None
+        if status is None:
+            if below is not None and below.in_image:
+                yield from self._tell(Difference(path, "deleted"))
+            return
+        before = after = None
+        kind: Kind = "added"
+        if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
+            after = (status.st_dev, status.st_ino)
+        if below is None:
+            yield from self._tell(Difference(path, kind, None, after))
+        else:
+            if below.status.st_nlink > 1 and not below.is_directory:
+                before = (below.status.st_dev, below.status.st_ino)
+            kind = self._compare(path, name, status, below)
+            if not below.in_image:
+                kind = "added" if kind == "modified" else "same"
+            if kind != "same":
+                yield from self._tell(Difference(path, kind, before, after))
+            elif before or after:
+                yield Difference(path, "same", before, after)
+        if stat.S_ISDIR(status.st_mode):
+            directory = None
+            if below is not None and below.is_directory and level.directory is not None:
+                directory = self._lower.enter(level.directory, name, below)
+            entered = self._enter(path, directory, level.whole)
+            entered.untold = below is not None and not below.in_image and kind == "same"
+
+    def _tell(self, difference: Difference) -> Iterator[Difference]:
+        """A difference, and before it those directories of the scaffold that it needs."""
+        for level in self._levels:
+            if level.untold:
+                level.untold = False
+                yield Difference(level.path, "added")
+        yield difference
+
+    def _compare(self, path: bytes, name: bytes, status: os.stat_result, below: LowerName) -> Kind:
+        if stat.S_IFMT(status.st_mode) != stat.S_IFMT(below.status.st_mode):
+            return "modified"
+        parent = path.rpartition(b"/")[0]
+        now = self._facts(self._upper, 0, parent, name, path, status)
+        was = self._facts(self._lower.folders, below.layer, parent, name, path, below.status)
+        if not now.same(was, owner=self._owner):
+            return "modified"
+        same_times = status.st_mtime_ns == below.status.st_mtime_ns
+        if now.size and not (same_times and self._settled(status)) and not self._same_bytes(path, now.size, below):
+            return "modified"
+        if not same_times and self._times(status.st_mtime_ns) != self._times(below.status.st_mtime_ns):
+            return "times"
+        return "same"
+
+    def _facts(
+        self, folders: Folders, root: int, parent: bytes, name: bytes, path: bytes, status: os.stat_result
+    ) -> Facts:
+        return read_facts(folders.fd(root, parent), name, status, folders.show(root, path))
+
+    def _same_bytes(self, path: bytes, size: int, below: LowerName) -> bool:
+        parent, _, name = path.rpartition(b"/")
+        a = self._open(self._upper, 0, parent, name)
+        try:
+            b = self._open(self._lower.folders, below.layer, parent, name)
+            try:
+                return same_bytes(a, b, size)
+            finally:
+                os.close(b)
+        finally:
+            os.close(a)
+
+    def _open(self, folders: Folders, root: int, parent: bytes, name: bytes) -> int:
+        try:
+            fd = open_file(name, folders.fd(root, parent))
+        except OSError as error:
+            raise folders.lost(root, parent + b"/" + name if parent else name, error) from error
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise SourceError(folders.show(root, parent + b"/" + name), "was replaced while it was read")
+        return fd
