@@ -27,7 +27,7 @@ from oci.changeset.whiteout import PREFIX, classify
 from oci.errors import TarError, UnpackError, UnsafeEntry
 from oci.tar import DIR, FILE, HARDLINK, SYMLINK, Entry, TarReader
 
-__all__ = ["LayerSource", "apply_archive", "apply_layers"]
+__all__ = ["Applier", "LayerSource", "apply_archive", "apply_layers"]
 
 MAX_MEMORY = 1 << 30  # bytes for what has to wait or be remembered: directories, links, whiteouts; millions of them
 _NO_NAME = b"\0"  # in no name that a file system takes
@@ -49,7 +49,7 @@ def apply_layers(
     is refused, UnpackError for one that the file system refuses. The tree is of no use after any error.
     """
     warnings = Warnings()
-    applier = _Applier(root_fd, NodeMaker(root_fd, rootless=rootless, warnings=warnings))
+    applier = Applier(root_fd, NodeMaker(root_fd, rootless=rootless, warnings=warnings))
     for layer in reversed(layers):
         _expect(layer)
     for number in range(len(layers) - 1, -1, -1):
@@ -70,7 +70,7 @@ def apply_archive(
     """
     warnings = Warnings()
     maker = NodeMaker(root_fd, rootless=rootless, warnings=warnings, data=True)
-    applier = _Applier(root_fd, maker, marks=False)
+    applier = Applier(root_fd, maker, marks=False)
     applier.apply(chunks, 0)
     applier.finish([_ReadOnce()])
     if warn is not None:
@@ -91,8 +91,12 @@ def _expect(layer: LayerSource) -> None:
         told()
 
 
-class _Applier:
-    """The state between layers, and the loop over the entries of one."""
+class Applier:
+    """The state between layers, and the loop over the entries of one.
+
+    Also the base of what keeps one layer as a tree of its own (oci/drivers/layer_folder.py): it has the same loop, and
+    other ideas of marks and of what is left at the end.
+    """
 
     def __init__(self, root_fd: int, maker: NodeMaker, *, marks: bool = True) -> None:
         self._maker = maker

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from oci.changeset.limits import Budget
 from oci.changeset.nodes import NodeMaker
 from oci.changeset.tree import Tree
-from oci.tar import Entry
+from oci.tar import DIR, Entry
 
 __all__ = ["DirectoryLog"]
 
@@ -22,6 +22,7 @@ _RECORD = struct.Struct(
     "<HIIqIII"
 )  # mode, uid, gid, seconds, nanoseconds, number of its xattrs + 1, length of the path
 _BILLION = 1_000_000_000
+_IMPLIED = 0xFFFFFFFF  # in place of the number of its xattrs
 
 
 class DirectoryLog:
@@ -35,7 +36,25 @@ class DirectoryLog:
     def imply(self, path: bytes) -> None:
         """Note a directory that was made because something lies in it: 0755, root's, of 1970 on every machine."""
         self._budget.take(_RECORD.size + len(path))
-        self._log += _RECORD.pack(0o755, 0, 0, 0, 0, 0, len(path)) + path
+        self._log += _RECORD.pack(0o755, 0, 0, 0, 0, _IMPLIED, len(path)) + path
+
+    def implied(self) -> list[bytes]:
+        """The directories that are implied and not named, sorted."""
+        found: set[bytes] = set()
+        for path, _, number in self._raw():
+            if number == _IMPLIED:
+                found.add(path)
+            else:
+                found.discard(path)
+        return sorted(found)
+
+    def give(
+        self, path: bytes, *, mode: int, uid: int, gid: int, mtime_ns: int, xattrs: dict[bytes, bytes] | None
+    ) -> None:
+        """Note attributes for a directory that no entry names."""
+        entry = Entry(name=path, kind=DIR, mode=mode, uid=uid, gid=gid, mtime_ns=mtime_ns)
+        entry.xattrs = xattrs
+        self.add(path, entry)
 
     def add(self, path: bytes, entry: Entry) -> None:
         """Note a directory that the layer names."""
@@ -73,9 +92,13 @@ class DirectoryLog:
                 os.fchmod(directory.fd, closed[path])
 
     def _records(self) -> Iterator[tuple[bytes, int, int, int, int, dict[bytes, bytes] | None]]:
+        for path, (mode, uid, gid, seconds, nanoseconds), number in self._raw():
+            xattrs = self._xattrs[number - 1] if 0 < number < _IMPLIED else None
+            yield path, mode, uid, gid, seconds * _BILLION + nanoseconds, xattrs
+
+    def _raw(self) -> Iterator[tuple[bytes, tuple[int, int, int, int, int], int]]:
         log, at = self._log, 0
         while at < len(log):
-            mode, uid, gid, seconds, nanoseconds, number, length = _RECORD.unpack_from(log, at)
+            *numbers, number, length = _RECORD.unpack_from(log, at)
             at += _RECORD.size + length
-            xattrs = self._xattrs[number - 1] if number else None
-            yield bytes(log[at - length : at]), mode, uid, gid, seconds * _BILLION + nanoseconds, xattrs
+            yield bytes(log[at - length : at]), tuple(numbers), number

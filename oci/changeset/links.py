@@ -105,6 +105,15 @@ class PendingLinks:
                 self._wanted[key].names.append(path)
         self._own = {}
 
+    def take(self) -> list[tuple[bytes, bytes]]:
+        """Hand over the links of the only layer, as (placeholder, target): somebody else settles them.
+
+        UnsafeEntry for one that can't be settled by anybody.
+        """
+        for wanted in self._wanted.values():
+            raise _missing(wanted.names[0], wanted.target)
+        return self._late
+
     # When all are.
 
     def settle(self, layers: Sequence[LayerSource], tree: Tree, maker: NodeMaker, left_out: AbstractSet[bytes]) -> None:

@@ -153,7 +153,7 @@ class NodeMaker:
         try:
             os.fchown(fd, uid, gid)
         except OSError as error:
-            raise _no_owner(error, name, uid, gid) from error
+            raise self._no_owner(error, name, uid, gid) from error
 
     def _chown_name(self, dir_fd: int, name: bytes, entry: Entry) -> None:
         if self.rootless:
@@ -163,7 +163,12 @@ class NodeMaker:
         try:
             os.chown(name, entry.uid, entry.gid, dir_fd=dir_fd, follow_symlinks=False)
         except OSError as error:
-            raise _no_owner(error, entry.name, entry.uid, entry.gid) from error
+            raise self._no_owner(error, entry.name, entry.uid, entry.gid) from error
+
+    def _no_owner(self, error: OSError, name: bytes, uid: int, gid: int) -> UnpackError:
+        """What to say of an owner that can't be set; where the reason may be another, a subclass says that."""
+        hint = "unpack with --rootless or --map-root to note it"
+        return UnpackError(name, f"its owner {uid}:{gid} can't be set ({error.strerror}); {hint}")
 
     def _note_owner(self, fd: int, name: bytes, uid: int, gid: int) -> None:
         value = note_rootless_owner(uid, gid)
@@ -236,9 +241,3 @@ def _chmod_special(name: bytes, mode: int, dir_fd: int) -> None:
 def _by_link(dir_fd: int, name: bytes) -> bytes:
     """A path to a name in an open directory, for the calls that take no dir_fd (setxattr)."""
     return b"/proc/self/fd/%d/%s" % (dir_fd, name)
-
-
-def _no_owner(error: OSError, name: bytes, uid: int, gid: int) -> UnpackError:
-    return UnpackError(
-        name, f"its owner {uid}:{gid} can't be set ({error.strerror}); unpack with --rootless or --map-root to note it"
-    )

@@ -45,12 +45,15 @@ _DROPPED = frozenset(
         ROOTLESS_XATTR,  # our own note about this disk: from a layer it would forge an owner
     }
 )
-_DROPPED_PREFIXES = (
-    b"trusted.overlay.",  # orders to overlayfs (opaque, redirect, metacopy): a layer must not give them
+# Orders to whatever stacks layers: a layer must not give them.
+_OVERLAY_PREFIXES = (
+    b"trusted.overlay.",  # overlayfs: opaque, redirect, metacopy
     b"user.overlay.",  # the same for mounts with `userxattr`
-    b"security.SMACK64",
+    b"user.fuseoverlayfs.",  # fuse-overlayfs's own: opaque, origin, owner and mode in place of the real ones
+    b"security.fuseoverlayfs.",
+    b"user.containers.override_",
 )
-_OVERLAY_PREFIXES = _DROPPED_PREFIXES[:2]
+_DROPPED_PREFIXES = (*_OVERLAY_PREFIXES, b"security.SMACK64")
 
 
 def xattr_kept(name: bytes) -> bool:
