@@ -81,7 +81,7 @@ def copy_in(
             warn=_telling(warn),
         )
         made = (_owned(entry, data, archive, 0, 0) for entry, data in entries)
-        extract(made, InsideFolders(inside, into), rootless=current().single, warn=warn)
+        extract(made, InsideFolders(inside, into), rootless=_rootless(), warn=warn)
 
 
 def copy_out(
@@ -99,7 +99,7 @@ def copy_out(
         with _host_destination(dest, place.is_directory, _base(source)) as (folders, prefix):
             uid, gid = os.geteuid(), os.getegid()
             found = _scan(inside, place, prefix, warn=warn)
-            extract(_harmless(found, archive, uid, gid, warn), folders, rootless=current().single, warn=warn)
+            extract(_harmless(found, archive, uid, gid, warn), folders, rootless=_rootless(), warn=warn)
 
 
 def tar_out(
@@ -131,7 +131,12 @@ def tar_in(chunks: Iterable[bytes], inside: Inside, dest: bytes, *, warn: Warn |
         real = place.real
     reader = TarReader(chunks)
     entries = ((entry, reader.data() if entry.kind == FILE else ()) for entry in reader)
-    extract(entries, InsideFolders(inside, real), rootless=current().single, warn=warn)
+    extract(entries, InsideFolders(inside, real), rootless=_rootless(), warn=warn)
+
+
+def _rootless() -> bool:
+    """Whether all files are one user's here, and owners can only be noted."""
+    return os.geteuid() != 0 or current().single
 
 
 # SRC and DEST
