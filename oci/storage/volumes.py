@@ -4,8 +4,7 @@ Order of effects, so that a crash at any moment loses no data and leaves nothing
 
 * create: the folder, on the disk; then the row. Without a row it is an orphan, which is never removed: `repair` gives
   it a row again.
-* remove: `ready` of the row goes to 0, the folder to a temporary name (from here on it is gone), the row goes, then the
-  files. Where the folder still has its name, `repair` makes the volume whole again.
+* remove: the folder to a temporary name (from here on it is gone), then the row, then the files.
 * populate, load: into a temporary folder beside, on the disk, then rename(2) over the empty one.
 
 `volumes/<name>/new` says that no container has had the volume: only then it takes the image's content (docker: "new and
@@ -72,14 +71,14 @@ class Volumes:
 
     def get(self, name: str) -> Volume:
         """The volume of that name; VolumeNotFound."""
-        row = self._store.state.one(f"SELECT {_COLUMNS} FROM volumes WHERE name = ? AND ready = 1", (name,))
+        row = self._store.state.one(f"SELECT {_COLUMNS} FROM volumes WHERE name = ?", (name,))
         if row is None:
             raise VolumeNotFound(name, self._store.root)
         return self._volume(row)
 
     def list(self) -> tuple[Volume, ...]:
         """All volumes, by name."""
-        rows = self._store.state.all(f"SELECT {_COLUMNS} FROM volumes WHERE ready = 1 ORDER BY name")
+        rows = self._store.state.all(f"SELECT {_COLUMNS} FROM volumes ORDER BY name")
         return tuple(map(self._volume, rows))
 
     def users(self, name: str) -> tuple[str, ...]:
@@ -125,9 +124,8 @@ class Volumes:
         while True:
             with suppress(VolumeNotFound):
                 return self.get(name)
-            with suppress(NameTaken):
+            with suppress(NameTaken):  # another process was faster
                 return self.create(name, labels=labels)
-            self._finish_removal(name)
 
     def _make_folder(self, name: str) -> None:
         folder = self.folder(name)
@@ -155,31 +153,28 @@ class Volumes:
 
     def remove(self, name: str, *, force: bool = False) -> bool:
         """Remove a volume and its data; InUse says by whom, with `force` too, which only bears one that is missing."""
-        with self._store.state.transaction() as db:
-            if db.one("SELECT 1 FROM volumes WHERE name = ?", (name,)) is None:
-                if force:
-                    return False
-                raise VolumeNotFound(name, self._store.root)
-            users = _users(db, name)
-            if users:
-                raise InUse(f"volume {name}", users, hint="remove the containers first")
-            db.run("UPDATE volumes SET ready = 0 WHERE name = ?", (name,))
-        self._finish_removal(name)
-        return True
-
-    def _finish_removal(self, name: str) -> None:
-        """The folder, then the row, of a volume that is marked as not ready; nothing for any other."""
         from oci.storage.volume_data import remove_folder
 
-        doomed = f"{self._root}/{TEMPORARY}{os.urandom(8).hex()}"
-        with self._store.state.transaction() as db:  # nobody makes one of that name meanwhile
-            if db.one("SELECT 1 FROM volumes WHERE name = ? AND ready = 0", (name,)) is None:
-                return
-            with suppress(FileNotFoundError):
-                os.rename(self.folder(name), doomed)
-                fsync_dir(self._root)
-            db.run("DELETE FROM volumes WHERE name = ? AND ready = 0", (name,))
+        folder, doomed = self.folder(name), f"{self._root}/{TEMPORARY}{os.urandom(8).hex()}"
+        try:
+            with self._store.state.transaction() as db:  # nobody makes one of that name meanwhile
+                if db.one("SELECT 1 FROM volumes WHERE name = ?", (name,)) is None:
+                    if force:
+                        return False
+                    raise VolumeNotFound(name, self._store.root)
+                users = _users(db, name)
+                if users:
+                    raise InUse(f"volume {name}", users, hint="remove the containers first")
+                with suppress(FileNotFoundError):
+                    os.rename(folder, doomed)
+                db.run("DELETE FROM volumes WHERE name = ?", (name,))
+        except BaseException:
+            with suppress(FileNotFoundError):  # the row stays, so the data does
+                os.rename(doomed, folder)
+            raise
+        fsync_dir(self._root)
         remove_folder(doomed)
+        return True
 
     def prune(self, *, everything: bool = False, dry_run: bool = False) -> tuple[Volume, ...]:
         """Remove the anonymous volumes that no container uses; with `everything` the named ones too."""
