@@ -24,6 +24,7 @@ from oci.errors import ConfigurationError, RefNotFound, StoreError, show
 
 if TYPE_CHECKING:
     from oci.cli.session import Session
+    from oci.runtime.runc import Runtime
     from oci.spec.reference import StoreRef
     from oci.storage.store import Store
     from oci.transports.base import ImageDestination, ImageSource
@@ -36,6 +37,7 @@ __all__ = [
     "open_for_storing",
     "open_store",
     "open_stored",
+    "runtime_for",
     "runtime_name",
     "runtime_names",
     "store_root",
@@ -87,6 +89,15 @@ def runtime_names(session: Session) -> tuple[str, ...]:
     return ("crun", "runc") if said is None else (said,)
 
 
+def runtime_for(session: Session, store: Store) -> Runtime | None:
+    """The runtime that was asked for; None leaves the choice to the library."""
+    if runtime_name(session) is None:
+        return None
+    from oci.runtime.runc import Runtime
+
+    return Runtime.find(f"{store.root}/run/runc", runtime_names(session))
+
+
 @contextmanager
 def open_store(
     session: Session, *, namespace: bool = False, needed: bool = True, create: bool = True
@@ -99,7 +110,7 @@ def open_store(
     root, driver = store_root(session), driver_name(session)
     if namespace:
         with nullcontext() if needed else suppress(ConfigurationError):
-            enter_namespace(session)
+            enter_namespace(session, create=create)
     from oci.storage.store import Store
 
     with Store.open(root, driver=driver, clock=time.time_ns, warn=session.warn, create=create) as store:
@@ -146,11 +157,20 @@ def open_for_storing(session: Session, reference: StoreRef | None) -> Iterator[I
             yield destination
 
 
-def enter_namespace(session: Session) -> None:
-    """Become root in a user namespace of this process's own, unless we are root; ConfigurationError says what lacks."""
-    store_root(session)  # the default is of who calls, not of who we become
+def enter_namespace(session: Session, *, create: bool = False) -> None:
+    """Become root in a user namespace, unless we are root: the one of the store's living containers, else a new one.
+
+    ConfigurationError says what lacks. With `create` a store that isn't there yet gets the folder for its list of
+    processes first, so that two first commands at once share a namespace.
+    """
+    root = store_root(session)  # before: the default is of who calls, not of who we become
     if os.geteuid() == 0:
         return
-    from oci.linux.namespaces import become_root
+    from oci.linux import shared_namespace
 
-    become_root()
+    run = f"{root}/run"
+    if create and (not os.path.lexists(root) or os.path.lexists(f"{root}/store.db")):
+        with suppress(OSError):  # opening the store says it better
+            os.makedirs(root, 0o700, exist_ok=True)
+            os.mkdir(run, 0o700)
+    shared_namespace.enter(run, warn=session.warn)
