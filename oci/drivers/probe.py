@@ -1,13 +1,30 @@
-"""Which driver works at a place: each is tried there, none is believed by its name."""
+"""Which driver works at a place: each is tried there, none is believed by its name.
+
+The trial is a container in small: two layers with a whiteout and an opaque directory, then a file that is changed,
+renamed and removed, a directory that is removed and made again, an extended attribute; and at the end what the driver
+says has changed. It is mounted nowhere (`Driver.root`), in a folder that goes again.
+
+What is refused, and with which words, is the kernel's affair: overlayfs doesn't take an upper directory on overlayfs,
+NFS, or a file system without the attributes or whiteouts that it needs; unprivileged mounts need Linux 5.11.
+"""
 
 from __future__ import annotations
 
+import errno
+import os
+import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 
-from oci.drivers.driver import Driver, Support
+from oci.changeset.removal import remove_tree
+from oci.drivers.driver import NAMES, Driver, Form, Support
+from oci.drivers.snapshot import Snapshot
+from oci.errors import DriverError, OciError, show
 from oci.spec.record import Record
 
-__all__ = ["Choice", "choose", "driver_named", "place_key"]
+__all__ = ["Choice", "choose", "driver_named", "form_at", "place_key", "probe"]
+
+_WORKS = "works: whiteouts, opaque directories, renames and attributes were tried"
 
 
 class Choice(Record):
@@ -18,15 +35,180 @@ class Choice(Record):
 
 
 def choose(folder: str, wanted: str | None = None) -> Choice:
-    """Try the drivers in `folder` (of the store), and take the first that works, or the `wanted` one."""
-    raise NotImplementedError
+    """Try all drivers in `folder` (of the store), and take the first that works, or the `wanted` one.
+
+    Raises DriverError when that one, or all of them, don't work; it says why.
+    """
+    if wanted is not None and wanted not in NAMES:
+        raise DriverError(wanted, f"there is none of this name; there are {', '.join(NAMES)}")
+    form = form_at(folder)
+    supports = {name: probe(driver_named(name, form), folder) for name in NAMES}
+    for name in NAMES if wanted is None else (wanted,):
+        if supports[name].usable:
+            return Choice(driver=driver_named(name, form), supports=supports)
+    if wanted is not None:
+        raise DriverError(wanted, f"doesn't work in {folder}: {supports[wanted].reason}")
+    reasons = "; ".join(f"{name}: {support.reason}" for name, support in supports.items())
+    raise DriverError("any", f"none works in {folder}: {reasons}")
 
 
-def driver_named(name: str) -> Driver:
-    """The driver of this name, without trying it: what an earlier `choose` has found is remembered by the store."""
-    raise NotImplementedError
+def driver_named(name: str, form: Form | None = None) -> Driver:
+    """The driver of this name, without trying it: what an earlier `choose` has found is remembered by the store.
+
+    `form` is that of the store's layers; None: the one that this process can read.
+    """
+    if form is None:
+        form = _form_of_process()
+    if name == "overlay":
+        from oci.drivers.overlay import Overlay
+
+        return Overlay(form)
+    if name == "fuse-overlayfs":
+        from oci.drivers.fuse_overlayfs import FuseOverlayfs
+
+        return FuseOverlayfs(form)
+    if name == "copy":
+        from oci.drivers.copy import Copy
+
+        return Copy(form)
+    raise DriverError(name, f"there is none of this name; there are {', '.join(NAMES)}")
 
 
 def place_key(folder: str) -> str:
-    """What a remembered choice holds for: kernel release, file system, the first user namespace or another."""
-    raise NotImplementedError
+    """What a remembered choice holds for: kernel release, file system, and whose extended attributes we may use."""
+    return f"{os.uname().release} {os.statvfs(folder).f_fsid:x} {_form_of_process()}"
+
+
+def _form_of_process() -> Form:
+    """`trusted.` is for root of the machine, not for root of a user namespace (capabilities(7), CAP_SYS_ADMIN)."""
+    from oci.linux import namespaces
+
+    return "trusted" if os.geteuid() == 0 and namespaces.is_initial() else "user"
+
+
+def form_at(folder: str) -> Form:
+    """Which extended attributes can be set on a directory in `folder`; "user" where neither can."""
+    with _Scratch(folder) as scratch:
+        try:
+            os.setxattr(scratch, "trusted.overlay.opaque", b"y")
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EINVAL):
+                raise DriverError("any", f"{folder}: {error.strerror}") from error
+            return "user"
+        return "trusted"
+
+
+def probe(driver: Driver, folder: str) -> Support:
+    """Try one driver in `folder`."""
+    with _Scratch(folder) as scratch:
+        try:
+            snapshot = _make_layers(scratch, driver.form)
+        except OSError as error:
+            return Support(usable=False, reason=f"this file system can't hold whiteouts: {error.strerror}")
+        try:
+            driver.prepare(snapshot)
+            wrong = _try(driver, snapshot)
+        except OciError as error:
+            return Support(usable=False, reason=error.reason if isinstance(error, DriverError) else str(error))
+        except OSError as error:
+            where = f" ({show(os.fsdecode(error.filename))})" if error.filename else ""
+            return Support(usable=False, reason=f"a trial failed: {error.strerror}{where}")
+        return Support(usable=wrong is None, reason=wrong or _WORKS)
+
+
+class _Scratch:
+    """A folder for a trial, which goes with everything that is in it."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    def __enter__(self) -> str:
+        try:
+            self._path = tempfile.mkdtemp(prefix=".trial-", dir=self._folder)
+        except OSError as error:
+            raise DriverError("any", f"can't write in {self._folder}: {error.strerror}") from error
+        return self._path
+
+    def __exit__(self, *_: object) -> None:
+        parent = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with suppress(OSError):
+                remove_tree(os.fsencode(os.path.basename(self._path)), dir_fd=parent)
+        finally:
+            os.close(parent)
+
+
+def _make_layers(scratch: str, form: Form) -> Snapshot:
+    """Two layers: the upper one hides `gone`, and all that the lower one has in `opaque`."""
+    low, high, container = (os.path.join(scratch, name) for name in ("low", "high", "container"))
+    for folder in (low, f"{low}/opaque", f"{low}/folder", high, f"{high}/opaque", container):
+        os.mkdir(folder, 0o755)
+    for name in ("keep", "gone", "opaque/hidden", "folder/inside"):
+        _write(os.path.join(low, name), b"low")
+    _write(os.path.join(high, "opaque", "shown"), b"high")
+    os.mknod(os.path.join(high, "gone"), 0o020000, 0)
+    os.setxattr(os.path.join(high, "opaque"), f"{form}.overlay.opaque", b"y")
+    return Snapshot(folder=container, layers=(low, high))
+
+
+def _try(driver: Driver, snapshot: Snapshot) -> str | None:
+    """Use the tree as a container would; what is wrong with it, None if nothing is."""
+    with driver.root(snapshot, writable=True) as root:
+        if sorted(os.listdir(root)) != ["folder", "keep", "opaque"]:
+            return "whiteouts have no effect"
+        if _list(root, "opaque") != ["shown"]:
+            return "opaque directories have no effect"
+        fd = os.open("keep", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, dir_fd=root)
+        try:
+            os.write(fd, b" and more")
+            attributes = _set_attribute(fd)
+        finally:
+            os.close(fd)
+        os.rename("keep", "kept", src_dir_fd=root, dst_dir_fd=root)
+        os.unlink("opaque/shown", dir_fd=root)
+        os.unlink("folder/inside", dir_fd=root)
+        os.rmdir("folder", dir_fd=root)
+        os.mkdir("folder", 0o755, dir_fd=root)
+    with driver.root(snapshot) as root:
+        if sorted(os.listdir(root)) != ["folder", "kept", "opaque"] or _list(root, "opaque") or _list(root, "folder"):
+            return "what was removed or renamed comes back"
+        fd = os.open("kept", os.O_RDONLY | os.O_CLOEXEC, dir_fd=root)
+        try:
+            if os.read(fd, 100) != b"low and more" or (attributes and os.getxattr(fd, "user.ocikit") != b"1"):
+                return "what was written is lost"
+        finally:
+            os.close(fd)
+    found = [(change.path, change.kind) for change in driver.changes(snapshot)]
+    if found != [
+        (b"folder/inside", "deleted"),
+        (b"keep", "deleted"),
+        (b"kept", "added"),
+        (b"opaque/shown", "deleted"),
+    ]:
+        return f"what was changed can't be told: {found}"
+    return None
+
+
+def _write(path: str, data: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    try:
+        os.write(fd, data)
+    finally:
+        os.close(fd)
+
+
+def _list(root: int, name: str) -> list[str]:
+    fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root)
+    try:
+        return sorted(os.listdir(fd))
+    finally:
+        os.close(fd)
+
+
+def _set_attribute(fd: int) -> bool:
+    """Whether a file can have attributes of users: not everywhere, and then a container has none either."""
+    try:
+        os.setxattr(fd, "user.ocikit", b"1")
+    except OSError:
+        return False
+    return True

@@ -16,7 +16,7 @@ EMPTY = "empty"  # a layer without anything, for an image without layers
 
 
 def make_upper(snapshot: Snapshot, driver: str) -> None:
-    """Make upper/, work/ and merged/, and upper/ look as the root directory below it: it is the container's root now."""
+    """Make upper/, work/ and merged/; upper/ gets the attributes of the root directory below it, which it now is."""
     try:
         for name in ("work", "merged", "upper"):
             os.mkdir(os.path.join(snapshot.folder, name), 0o700)
