@@ -1,0 +1,337 @@
+"""One layer → a directory tree that overlay mounts can stack: the layer's own files, and marks for what it deletes.
+
+What an image's layers mean together is the rule of image-spec v1.1.1 layer.md#applying-changesets; how one of them
+looks on disk by itself is the kernel's (Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories"):
+
+* a whiteout is a character device 0/0. Where the layer has a file of that name too, there is nothing to hide; where it
+  has a directory, the directory is opaque: what the layer deletes it never deletes from itself;
+* an opaque directory has `overlay.opaque` = "y" (in `trusted.`, or in `user.` inside a user namespace);
+* a directory with whiteouts in it has an empty `overlay.origin`. Overlayfs looks for whiteouts only in directories that
+  several layers have, and in those that were copied up; without that attribute ("copied up from somewhere unknown") it
+  would list the device where the layer happens to be the only one that has the directory;
+* overlay's own attributes in a layer are left out, and a real device 0/0 too, which hides nothing.
+
+Most layers need nothing but themselves, so one folder serves every image that has the layer. Two things can't be told
+without the layers below, and then `write_layer_folder` says so, since such a folder is right only above those layers:
+
+* a hard link to a file of a lower layer: that file is copied into the folder, under its own name (unless the layer
+  deletes it) and all names that link to it, which are one file then;
+* a directory that the layer implies but doesn't name (it has `a/b`, and no entry `a`): it shows as the lower one does.
+
+The root directory alone is not treated so, for most layers don't name it. Where a layer doesn't, its folder's root has
+the attribute `overlay.ocikit.unnamed`; `root_of` gives the folder whose root counts. No mount shows attributes of that
+namespace.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+
+from oci.changeset.apply import Applier, LayerSource
+from oci.changeset.limits import Hops
+from oci.changeset.links import link
+from oci.changeset.nodes import NodeMaker, is_refusal
+from oci.changeset.ownership import Warnings
+from oci.changeset.paths import ancestors, join, split
+from oci.changeset.scan import Data
+from oci.changeset.tree import Directory
+from oci.drivers.driver import Form
+from oci.drivers.lower import LowerName
+from oci.drivers.parents import Below
+from oci.errors import UnpackError, UnsafeEntry, show
+from oci.tar import CHAR, FILE, SYMLINK, Entry, TarReader
+
+__all__ = ["LowerLinks", "Parents", "root_of", "write_layer_folder"]
+
+Parents = Sequence[str] | Callable[[], Sequence[str]]
+"""The trees of all lower layers, the bottom one first; or what gives them, and may wait until they are there."""
+
+UNNAMED = "overlay.ocikit.unnamed"
+
+
+class LowerLinks(Exception):  # noqa: N818 - no error: the caller has to come again with the lower layers
+    """The layer needs the layers below, and none were given."""
+
+
+def write_layer_folder(
+    layer: LayerSource,
+    root_fd: int,
+    *,
+    form: Form,
+    parents: Parents | None = None,
+    rootless: bool,
+    warn: Callable[[str], None] | None = None,
+) -> bool:
+    """Write one layer into the empty directory `root_fd`; True: the folder is right only above these lower layers.
+
+    `rootless`: everything belongs to the caller, owners are noted and devices left out. `parents` are asked for at the
+    end, and only by a layer that needs them; None: LowerLinks then. `warn` gets one line for each kind of thing left
+    out. The tree is of no use after any error; errors are those of `apply_layers`.
+    """
+    warnings = Warnings()
+    applier = _FolderApplier(root_fd, _Maker(root_fd, rootless=rootless, warnings=warnings), form)
+    with layer.open() as chunks:
+        applier.apply(chunks, 0)
+        reached = applier.finish_folder(parents)
+    if warn is not None:
+        warnings.tell(warn)
+    return reached
+
+
+def root_of(layers: Sequence[str], form: Form) -> str | None:
+    """The tree (of an image's layers, bottom first) whose root directory is the image's; None where none names it."""
+    for path in reversed(layers):
+        try:
+            os.getxattr(path, f"{form}.{UNNAMED}", follow_symlinks=False)
+        except OSError as error:
+            if error.errno in (errno.ENODATA, errno.EOPNOTSUPP, errno.EPERM):
+                return path
+            raise
+    return None
+
+
+class _Maker(NodeMaker):
+    def _no_owner(self, error: OSError, name: bytes, uid: int, gid: int) -> UnpackError:
+        if error.errno != errno.EINVAL:
+            return super()._no_owner(error, name, uid, gid)
+        more = "give your user more ids in /etc/subuid and /etc/subgid, then make a new store"
+        return UnpackError(name, f"its owner {uid}:{gid} is not among the ids of this user namespace; {more}")
+
+
+class _FolderApplier(Applier):
+    """The loop of apply.py, in which marks are kept and what leads out of the layer waits for the end."""
+
+    def __init__(self, root_fd: int, maker: NodeMaker, form: Form) -> None:
+        super().__init__(root_fd, maker)
+        self._root_fd, self._form = root_fd, form
+        self._whiteouts: set[bytes] = set()
+        self._opaque: set[bytes] = set()
+        self._no_devices: set[bytes] = set()  # devices 0/0: as if the layer had nothing there
+
+    # While the layer is read
+
+    def _mark(self, what: str, path: bytes) -> None:
+        self._budget.take(len(path) + 200)
+        if what == "opaque":
+            self._opaque.add(self._tree.directory(path).path)
+        elif what == "whiteout":
+            parent, name = split(path)
+            self._whiteouts.add(join(self._tree.directory(parent).path, name))
+        self._note_made()
+
+    def _make(self, directory: Directory, name: bytes, path: bytes, entry: Entry, reader: TarReader) -> bool:
+        if entry.kind == CHAR and not entry.devmajor and not entry.devminor:
+            self._budget.take(len(path) + 200)
+            self._no_devices.add(path)
+        return super()._make(directory, name, path, entry, reader)
+
+    # When it has been read
+
+    def finish_folder(self, parents: Parents | None) -> bool:
+        """Settle what had to wait; True if lower layers had a say in it."""
+        try:
+            self._tree.begin_finishing()
+            links = self._own_links(self._pending.take())
+            reached = bool(links) or any(self._directories.implied())
+            if reached:
+                if parents is None:
+                    raise LowerLinks
+                with Below(parents() if callable(parents) else parents, self._form) as below:
+                    for target, paths in links.items():
+                        self._copy_up(target, paths, below)
+                    self._note_made()
+                    for path in filter(None, self._directories.implied()):
+                        self._give_attributes(path, below)
+            self._write_marks()
+            self._directories.finish(self._tree, self._maker)
+        finally:
+            self._tree.close()
+        return reached
+
+    def _own_links(self, links: list[tuple[bytes, bytes]]) -> dict[bytes, list[bytes]]:
+        """Make the links whose target came later in this layer; give the others: target → placeholders."""
+        left: dict[bytes, list[bytes]] = {}
+        for path, target in links:
+            if self._find(target) is not None:
+                self._relink(path, target)
+            elif target in self._left_out:
+                self._lose(path, target)
+            else:
+                left.setdefault(target, []).append(path)
+        return left
+
+    def _relink(self, path: bytes, target: bytes) -> None:
+        """Put a link to `target`, which is on disk, in place of the placeholder at `path`."""
+        directory, name = self._own(path)
+        self._tree.pin(directory)
+        try:
+            source, target_name = self._own(target)
+        finally:
+            self._tree.pin(None)
+        os.unlink(name, dir_fd=directory.fd)
+        link(source.fd, target_name, directory.fd, name, path, target)
+
+    def _lose(self, path: bytes, target: bytes) -> None:
+        """A link to a device that was left out is left out."""
+        directory, name = self._own(path)
+        os.unlink(name, dir_fd=directory.fd)
+        self._left_out.add(path)
+        if target in self._no_devices:
+            self._no_devices.add(path)
+
+    def _own(self, path: bytes) -> tuple[Directory, bytes]:
+        parent, name = split(path)
+        directory = self._tree.find(parent)
+        if directory is None:
+            raise UnpackError(path, "its directory is gone")
+        return directory, name
+
+    def _find(self, path: bytes) -> os.stat_result | None:
+        """What this layer has on disk at a path that leads over no links."""
+        parent, name = split(path)
+        directory = self._tree.find(parent)
+        if directory is None:
+            return None
+        try:
+            return os.stat(name, dir_fd=directory.fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+
+    # What lower layers give
+
+    def _copy_up(self, target: bytes, paths: list[bytes], below: Below) -> None:
+        """Make the file of a lower layer that these placeholders link to, and the links."""
+        real, found = self._resolve(target, paths[0], below)
+        if found is None:
+            for path in paths:
+                self._relink(path, real)
+            return
+        first, rest = paths[0], paths[1:]
+        if not self._deletes(real):
+            first, rest = real, paths
+            self._tree.directory(split(real)[0])  # made where the layer has nothing in it yet
+            self._note_made()
+        if not self._copy(first, real, found, below):
+            self._left_out.add(first)
+            for path in rest:
+                self._lose(path, first)
+            return
+        for path in rest:
+            self._relink(path, first)
+
+    def _resolve(self, target: bytes, path: bytes, below: Below) -> tuple[bytes, LowerName | None]:
+        """Where a target really is, and what the lower layers have there; None: it is this layer's own after all.
+
+        Directories may be links, of this layer or of a lower one. What this layer deletes counts as there: a rename
+        of one of a file's names is told as a link and a whiteout.
+        """
+        done: list[bytes] = []
+        todo = target.split(b"/")[::-1]
+        hops = Hops(path)
+        while todo:
+            name = todo.pop()
+            if name == b"..":
+                del done[-1:]
+                continue
+            if name in (b"", b"."):
+                continue
+            here = b"/".join((*done, name))
+            own = self._find(here)
+            found = None if own is not None and not stat.S_ISDIR(own.st_mode) else below.find(here)
+            mode = own.st_mode if own is not None else found.status.st_mode if found is not None else 0
+            if not todo and mode:
+                if stat.S_ISDIR(mode):
+                    raise UnsafeEntry(path, f"a hard link to the directory {show(target)!r}")
+                return here, found
+            if stat.S_ISLNK(mode):
+                text = self._read_own(here) if found is None else below.read_link(here, found)
+                todo += hops.follow(text)[::-1]
+                done = [] if text.startswith(b"/") else done
+            elif stat.S_ISDIR(mode):
+                done.append(name)
+            else:
+                break
+        raise UnsafeEntry(path, f"a hard link to {show(target)!r}, which is not in the image")
+
+    def _read_own(self, path: bytes) -> bytes:
+        directory, name = self._own(path)
+        return os.readlink(name, dir_fd=directory.fd)
+
+    def _copy(self, path: bytes, source: bytes, found: LowerName, below: Below) -> bool:
+        """Copy a lower layer's file to `path`, in place of a placeholder if there is one; False if it is left out."""
+        directory, name = self._own(path)
+        for entry, data in below.read(source, found):
+            entry.name = path
+            if self._find(path) is not None:
+                os.unlink(name, dir_fd=directory.fd)
+            if entry.kind == FILE:
+                self._maker.file(directory.fd, name, entry, _Pieces(data))
+            elif entry.kind == SYMLINK:
+                self._maker.symlink(directory.fd, name, entry)
+            else:
+                return self._maker.special(directory.fd, name, entry)
+        return True
+
+    def _give_attributes(self, path: bytes, below: Below) -> None:
+        """Let a directory that the layer doesn't name look like the one that it is merged with."""
+        if self._deletes(path):
+            return
+        found = below.find(path)
+        if found is not None and found.is_directory:
+            entry = below.read_directory(path, found)
+            self._directories.add(path, entry)
+
+    # Marks
+
+    def _deletes(self, path: bytes) -> bool:
+        """Whether the layer deletes what lower ones have at a path."""
+        return path in self._whiteouts or any(
+            above in self._whiteouts or above in self._opaque for above in ancestors(path)
+        )
+
+    def _write_marks(self) -> None:
+        opaque, holding = set(self._opaque), set()
+        # A device that can't be made here hides what is below it all the same.
+        for path in sorted(self._whiteouts | self._left_out - self._no_devices):
+            parent, name = split(path)
+            directory = self._tree.find(parent)
+            if directory is None:
+                continue  # replaced by a later entry of the layer
+            try:
+                os.mknod(name, stat.S_IFCHR, 0, dir_fd=directory.fd)
+            except FileExistsError:
+                if path in self._whiteouts:
+                    opaque.add(path)
+            else:
+                holding.add(parent)
+        for path in sorted(opaque):
+            self._attribute(path, "overlay.opaque", b"y")
+        for path in sorted(holding):
+            self._attribute(path, "overlay.origin", b"")
+        if b"" in self._directories.implied():
+            self._attribute(b"", UNNAMED, b"y")
+
+    def _attribute(self, path: bytes, name: str, value: bytes) -> None:
+        directory = self._tree.find(path)
+        if directory is None:  # a file, or gone
+            return
+        try:
+            os.setxattr(directory.fd, f"{self._form}.{name}", value)
+        except OSError as error:
+            if is_refusal(error):
+                reason = f"the file system takes no attribute {self._form}.{name} ({error.strerror})"
+                raise UnpackError(path, f"{reason}; put the store on another one") from error
+            raise
+
+
+class _Pieces:
+    """The bytes of a file as NodeMaker wants them."""
+
+    def __init__(self, data: Data) -> None:
+        self._data = data
+
+    def data(self) -> Iterator[memoryview]:
+        return map(memoryview, self._data)

@@ -1,0 +1,86 @@
+"""What the layers below a layer show together, asked by path: for the little that a layer can't say by itself.
+
+No link is followed here: whoever asks does, for the links may be his own layer's.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Self
+
+from oci.changeset.ownership import xattr_kept
+from oci.changeset.paths import join, split
+from oci.changeset.scan import Data, Scan
+from oci.drivers.driver import Form
+from oci.drivers.folders import Folders
+from oci.drivers.lower import Lower, LowerDirectory, LowerName
+from oci.drivers.marks import KernelMarks
+from oci.tar import Entry
+
+__all__ = ["Below"]
+
+MAX_KNOWN = 4096  # directories that are remembered: bounds memory, not correctness
+
+
+class Below:
+    """What the lower layers show together, asked by path; no link is followed."""
+
+    def __init__(self, parents: Sequence[str], form: Form) -> None:
+        self._folders = Folders(parents)
+        self._lower = Lower(self._folders, KernelMarks(form), scaffold=False)
+        self._known: dict[bytes, LowerDirectory | None] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._folders.close()
+
+    def find(self, path: bytes) -> LowerName | None:
+        """What is at a path."""
+        parent, name = split(path)
+        directory = self._directory(parent)
+        return None if directory is None else self._lower.list(directory, only=(name,)).get(name)
+
+    def _directory(self, path: bytes) -> LowerDirectory | None:
+        at = self._lower.root()
+        done = b""
+        for name in path.split(b"/") if path else ():
+            done = join(done, name)
+            if done not in self._known:
+                if len(self._known) >= MAX_KNOWN:
+                    self._known.clear()
+                found = self._lower.list(at, only=(name,)).get(name)
+                inside = found is not None and found.is_directory
+                self._known[done] = self._lower.enter(at, name, found) if found is not None and inside else None
+            step = self._known[done]
+            if step is None:
+                return None
+            at = step
+        return at
+
+    def read(self, path: bytes, found: LowerName) -> Iterator[tuple[Entry, Data]]:
+        """The one entry of a file, link or device; nothing for what can't be in an image."""
+        parent, name = split(path)
+        return self._scan((self._folders.fd(found.layer, parent), name), path)
+
+    def read_directory(self, path: bytes, found: LowerName) -> Entry:
+        """The entry of a directory."""
+        items = self._scan((self._folders.fd(found.layer, path), b"."), path)
+        entry, _ = next(items)
+        entry.name = path
+        return entry
+
+    def read_link(self, path: bytes, found: LowerName) -> bytes:
+        """The target of a symbolic link."""
+        parent, name = split(path)
+        return os.readlink(name, dir_fd=self._folders.fd(found.layer, parent))
+
+    def _scan(self, at: tuple[int, bytes], path: bytes) -> Iterator[tuple[Entry, Data]]:
+        scan = Scan(path, at=at, owner="keep", mtime="exact", hard_links=False, data=True)
+        for entry, data in scan:
+            scan.skip()
+            if entry.xattrs:  # the marks of that folder are none of this one
+                entry.xattrs = {key: value for key, value in entry.xattrs.items() if xattr_kept(key)}
+            yield entry, data
