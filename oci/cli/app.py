@@ -29,6 +29,7 @@ class Command:
     section: str
     commands: tuple[str, ...] = ()  # for a command that only holds others: their names, and those of their functions
     asks: str = ""  # for a command that asks registries: the class in oci.cli.registries that has the options for it
+    options: bool = False  # whether the options of containers (run_options.py) come on top of the function's own
 
     def load(self) -> Any:
         """Import the module and make the command that typer runs."""
@@ -36,6 +37,11 @@ class Command:
         function = getattr(module, self.function or self.name)
         app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
         kind = getattr(import_module("oci.cli.registries"), self.asks) if self.asks else PlainCommand
+        if self.options:
+            from oci.cli.asked import with_options
+            from oci.cli.run_options import OPTIONS
+
+            function = with_options(function, OPTIONS)
         if not self.commands:
             app.command(self.name, cls=kind)(function)
             return typer.main.get_command(app)
@@ -45,12 +51,20 @@ class Command:
         return typer.main.get_command(app)
 
 
-_ASKS, _ASKS_LAYERS, _ASKS_TWO = "RegistryCommand", "LayersCommand", "CopyCommand"
+_ASKS, _ASKS_LAYERS, _ASKS_TWO, _RUNS = "RegistryCommand", "LayersCommand", "CopyCommand", "RunCommand"
 
 
-def _rows(section: str, module: str, asks: str = "", **commands: str) -> list[Command]:
+def _rows(section: str, module: str, asks: str = "", *, options: bool = False, **commands: str) -> list[Command]:
     return [
-        Command(name=name.rstrip("_"), module=module, help=text, function=name, section=section, asks=asks)
+        Command(
+            name=name.rstrip("_"),
+            module=module,
+            help=text,
+            function=name,
+            section=section,
+            asks=asks,
+            options=options,
+        )
         for name, text in commands.items()
     ]
 
@@ -62,7 +76,7 @@ TABLE: tuple[Command, ...] = (
         "Images",
         "show",
         _ASKS,
-        inspect="Show what an image is, or exactly the bytes of its documents.",
+        inspect="Show what an image or a container is, or exactly the bytes of an image's documents.",
         history="Show how an image was made, each step beside its layer.",
     ),
     *_rows("Images", "files", _ASKS_LAYERS, files="List the files of an image, or of one of its layers."),
@@ -76,6 +90,33 @@ TABLE: tuple[Command, ...] = (
     *_rows("Images", "layouts", gc="Delete the blobs of a layout that nothing refers to."),
     *_rows("Images", "copying", _ASKS_TWO, copy="Copy an image between registries, layouts and archives."),
     *_rows(
+        "Containers",
+        "running",
+        _RUNS,
+        options=True,
+        create="Make a container of an image, without starting it.",
+        run="Run a command in a new container.",
+    ),
+    *_rows("Containers", "running", start="Start containers that were made or have ended."),
+    *_rows("Containers", "running", "ExecCommand", exec_="Run one more command in a running container."),
+    *_rows(
+        "Containers",
+        "running",
+        stop="Stop running containers: their stop signal, then SIGKILL.",
+        kill="Send a signal to running containers.",
+        wait="Wait until containers have ended, and print their exit statuses.",
+        restart="Stop containers if they run, and start them.",
+    ),
+    *_rows(
+        "Containers",
+        "containers",
+        ps="List containers.",
+        logs="Show what a container has written.",
+        rm="Remove containers, and what they wrote outside of volumes.",
+        rename="Give a container another name.",
+        port="Show which ports of this machine lead to a container.",
+    ),
+    *_rows(
         "Store",
         "pulling",
         _ASKS_LAYERS,
@@ -83,6 +124,12 @@ TABLE: tuple[Command, ...] = (
     ),
     *_rows("Store", "pulling", _ASKS, push="Send an image of the local store to a registry, a layout or an archive."),
     *_rows("Store", "pulling", rmi="Remove images from the local store."),
+    *_rows(
+        "Store",
+        "unsharing",
+        "ExecCommand",
+        unshare="Run a program where containers are: as root in this user's namespace.",
+    ),
     *_rows(
         "Verify", "checking", _ASKS_LAYERS, verify="Check everything about an image or a layout, and list every fault."
     ),
@@ -115,7 +162,7 @@ TABLE: tuple[Command, ...] = (
         "Artifacts",
         "referrers",
         _ASKS,
-        attach="Attach files to an image or artifact: an SBOM, a signature, a test report.",
+        attach="Attach files to an image, such as an SBOM or a signature; or yourself to a container.",
     ),
 )
 
@@ -124,8 +171,7 @@ COMMANDS = {command.name: command for command in TABLE}
 # The contract names these; they come with later versions. Asked for by name, they say so.
 _LATER = """
     diff cat extract waste tree explore convert build repack squash flatten rebase index bundle
-    create run start exec stop kill wait logs ps rm commit export cp mount umount volume
-    store keygen sign verify-signature
+    commit export cp mount umount volume store keygen sign verify-signature
     attest verify-attestation lock
 """
 LATER = frozenset(_LATER.split())

@@ -21,6 +21,14 @@ class UsageError(Exception):
     """Arguments or environment that make no sense: exit status 2."""
 
 
+class StatusError(Exception):
+    """A failure with an exit status of its own, such as docker's 125; `error` is what went wrong."""
+
+    def __init__(self, error: Exception, status: int) -> None:
+        self.error, self.status = error, status
+        super().__init__(str(error))
+
+
 def report(error: Exception, *, debug: bool = False) -> int:
     """Print what went wrong, as one line (after the traceback with `debug`); returns the exit status."""
     if debug:
@@ -43,6 +51,8 @@ def say(text: str) -> None:
 
 def describe(error: Exception) -> tuple[int, str]:
     """The exit status and the sentence for an exception."""
+    if isinstance(error, StatusError):
+        return error.status, describe(error.error)[1]
     if isinstance(error, OciError):
         return FAILED, str(error)
     if isinstance(error, UsageError):

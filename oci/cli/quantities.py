@@ -21,7 +21,7 @@ def byte_count(said: str, text: str) -> int:
         raise UsageError(f"{said} {show(text)!r}: expected bytes, with k, m or g where wanted, such as 512m")
     unit: int = _UNITS[found[3].lower()]
     digits = found[2] or ""
-    value = int(found[1]) * unit + int(digits or "0") * unit // 10 ** len(digits)
+    value = int(found[1]) * unit + int(digits or "0") * unit // int("1" + "0" * len(digits))
     if value > _LARGEST:
         raise UsageError(f"{said} {show(text)!r}: larger than can be said to the kernel")
     return value

@@ -119,21 +119,32 @@ def attach(
     annotation: options.AnnotationWords = None,
     annotation_file: options.AnnotationFile = None,
     created: options.ArtifactCreated = None,
+    no_stdin: Annotated[bool, typer.Option("--no-stdin", help="Of a running container: only look.")] = False,
+    detach_keys: options.DetachKeys = None,
     json: options.Json = False,
 ) -> None:
-    """Attach files to an image or artifact: an SBOM, a signature, a test report.
+    """Attach files to an image, such as an SBOM or a signature; or yourself to a container.
 
     What is attached is an artifact of its own, without a tag, whose subject is REF's manifest. `referrers` lists it; in
     a registry it lies beside the image, in a layout directory it has an entry without a name.
+
+    Where nothing is said to be attached and REF is a running container, its output comes here from now on, and our
+    input goes there, where it was made with -i; the exit status is then the container's.
 
     \b
     Example:
       ocikit attach docker://localhost:5000/app:v1 sbom.json:application/spdx+json --type application/spdx+json
       ocikit attach ./images:v2 --type application/vnd.example.review --annotation verdict=good
+      ocikit attach web --no-stdin
     """
+    session = Session.of(context)
+    if not (artifact_type or files or config or annotation or annotation_file) and _is_container(session, reference):
+        from oci.cli.running import attach_to
+
+        attach_to(session, reference, no_stdin=no_stdin, detach_keys=detach_keys)
+        return
     from oci.artifact.attach import attach as attach_files
 
-    session = Session.of(context)
     if not artifact_type:
         raise UsageError("say what is attached: --type, a media type such as application/spdx+json")
     wanted = draft(
@@ -166,6 +177,12 @@ def attach(
         )
     else:
         sources.say_written(reference, subject_ref, written, json=False)
+
+
+def _is_container(session: Session, text: str) -> bool:
+    from oci.cli.storing import container_of
+
+    return container_of(session, text) is not None
 
 
 def _beside(session: Session, reference: _Beside) -> AbstractContextManager[ImageDestination]:

@@ -30,7 +30,16 @@ if TYPE_CHECKING:
     from oci.registry.settings import Settings
     from oci.transports.registries import Opener
 
-__all__ = ["CopyCommand", "LayersCommand", "RegistryCommand", "RunCommand", "known_conf", "opener", "settings_from"]
+__all__ = [
+    "CopyCommand",
+    "ExecCommand",
+    "LayersCommand",
+    "RegistryCommand",
+    "RunCommand",
+    "known_conf",
+    "opener",
+    "settings_from",
+]
 
 # Where to look unless something else is said, in this order (containers-certs.d(5), containers-registries.conf(5)).
 SYSTEM_CERT_DIRS = ("/etc/containers/certs.d", "/etc/docker/certs.d")
@@ -162,8 +171,16 @@ class LayersCommand(RegistryCommand):
     functions = (_registry, _layers)
 
 
-class RunCommand(LayersCommand):
+class ExecCommand(PlainCommand):
     """A command whose words behind its first argument belong to another program, whatever they look like."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.allow_interspersed_args = False
+
+
+class RunCommand(LayersCommand):
+    """The same for one that may read an image from a registry."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -18,7 +18,15 @@ from oci.errors import ConfigurationError, show
 from oci.runtime.settings import DeviceSetting, PortSetting, RunSettings, UlimitSetting
 from oci.spec.record import Record
 
-__all__ = ["OPTIONS", "Option", "run_settings"]
+__all__ = [
+    "OPTIONS",
+    "Option",
+    "checked_keys",
+    "checked_signal",
+    "environment",
+    "run_settings",
+    "working_directory",
+]
 
 MAX_OPTION_FILE = 1 << 20  # bytes of an --env-file or a seccomp profile; docker's own profile has 14 KiB
 
@@ -104,8 +112,8 @@ def run_settings(
     return RunSettings(
         args=tuple(args),
         entrypoint=None if entrypoint is None else (entrypoint,) if entrypoint else (),
-        env=_environment(many("env_file"), many("env"), environ, read),
-        workdir=_workdir(text("workdir")),
+        env=environment(many("env_file"), many("env"), environ, read),
+        workdir=working_directory(text("workdir")),
         user=text("user"),
         group_add=tuple(many("group_add")),
         tty=flag("tty"),
@@ -140,7 +148,7 @@ def run_settings(
         cpu_shares=_whole("--cpu-shares", text("cpu_shares"), least=2, most=262144),
         pids_limit=_whole("--pids-limit", text("pids_limit"), least=-1),
         labels=_labels(many("label")),
-        detach_keys=_detach_keys(asked.get("detach_keys")),
+        detach_keys=checked_keys(asked.get("detach_keys")),
         auto_remove=flag("rm"),
         **_security(many("security_opt"), read),
         **_logging(many("log_opt")),
@@ -155,7 +163,8 @@ def _whole(option: str, text: str | None, *, least: int = 0, most: int = (1 << 6
     return None if text is None else whole(option, text, least=least, most=most)
 
 
-def _workdir(text: str | None) -> str | None:
+def working_directory(text: str | None) -> str | None:
+    """`--workdir`; an absolute path."""
     if text is not None and not text.startswith("/"):
         raise UsageError(f"--workdir {show(text)!r}: expected an absolute path in the container")
     return text
@@ -184,7 +193,8 @@ def checked_signal(option: str, text: str) -> int:
         raise UsageError(str(error)) from None
 
 
-def _detach_keys(text: str | None) -> str | None:
+def checked_keys(text: str | None) -> str | None:
+    """`--detach-keys`; an empty text means that nothing detaches."""
     if text:
         for key in text.split(","):
             if re.fullmatch(r"[\x21-\x7e]|ctrl-[a-z@\[\\\]^_]", key) is None:
@@ -195,7 +205,7 @@ def _detach_keys(text: str | None) -> str | None:
 # Environment and labels
 
 
-def _environment(
+def environment(
     files: Iterable[str], words: Iterable[str], environ: Mapping[str, str], read: Reader
 ) -> tuple[tuple[str, str | None], ...]:
     """Variables in the order in which they were first said; the last word counts, and `-e` over every file."""

@@ -11,7 +11,8 @@ from oci.cli import options, output, sources
 from oci.cli.failures import UsageError
 from oci.cli.lazily import typer
 from oci.cli.session import Session
-from oci.spec.reference import ArchiveRef, LayoutRef
+from oci.errors import show
+from oci.spec.reference import ArchiveRef, LayoutRef, StoreRef
 
 if TYPE_CHECKING:
     from oci.image.image import Image
@@ -47,10 +48,19 @@ def inspect(
             "--raw", help="Exactly the stored bytes; without another selector, of what REF names, index or not."
         ),
     ] = False,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--type",
+            metavar="container|image",
+            help="What REF is; default: a container if there is one of that name, else an image.",
+            show_default=False,
+        ),
+    ] = None,
     platform: options.PlatformName = None,
     json: options.Json = False,
 ) -> None:
-    """Show what an image is, or exactly the bytes of its documents.
+    """Show what an image or a container is, or exactly the bytes of an image's documents.
 
     Without a selector: a summary. With --manifest, --config or --index: that document, laid out to be read; together
     with --raw the bytes as they are stored, whose digest is the document's.
@@ -66,6 +76,10 @@ def inspect(
         raise UsageError(f"--{' and --'.join(chosen)}: choose one document")
     if raw and json:
         raise UsageError("--raw gives the bytes as they are stored, --json a summary; choose one")
+    if kind not in (None, "container", "image"):
+        raise UsageError(f"--type {show(kind)!r}: not one of container, image")
+    if _shown_as_container(Session.of(context), reference, kind, bool(chosen or raw or platform), json):
+        return
     with opened(context, reference) as source:
         if chosen or raw:
             data = _document(source, reference, chosen[0] if chosen else "", platform)
@@ -78,6 +92,31 @@ def inspect(
         output.document(summary.to_json())
     else:
         _print_summary(summary)
+
+
+def _shown_as_container(session: Session, text: str, kind: str | None, selects: bool, json: bool) -> bool:
+    """Show a container, where REF is one's name or ID and nothing says that an image is meant."""
+    if kind == "image" or (kind is None and selects):
+        return False
+    if kind is None and not isinstance(sources.parse(text), StoreRef):
+        return False
+    if selects:
+        raise UsageError("--type container: --manifest, --config, --index, --raw and --platform are about images")
+    from oci.cli.storing import container_of, open_store
+
+    if kind is None and container_of(session, text) is None:
+        return False
+    from oci.cli.container_rows import details, print_details
+    from oci.container.container import Container
+    from oci.container.status import reconcile
+
+    with open_store(session, create=False) as store:
+        container = reconcile(Container.find(store, text))
+        if json:
+            output.document(details(container))
+        else:
+            print_details(container, store.clock())
+    return True
 
 
 def _parsed(data: bytes) -> Any:

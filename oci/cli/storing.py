@@ -20,17 +20,19 @@ from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from oci.cli.failures import UsageError, blamed_on
-from oci.errors import ConfigurationError, RefNotFound, StoreError, show
+from oci.errors import ConfigurationError, ContainerNotFound, RefNotFound, StoreError, show
 
 if TYPE_CHECKING:
     from oci.cli.session import Session
     from oci.runtime.runc import Runtime
     from oci.spec.reference import StoreRef
+    from oci.storage.containers import ContainerRow
     from oci.storage.store import Store
     from oci.transports.base import ImageDestination, ImageSource
 
 __all__ = [
     "DRIVERS",
+    "container_of",
     "driver_name",
     "enter_namespace",
     "not_stored",
@@ -115,6 +117,19 @@ def open_store(
 
     with Store.open(root, driver=driver, clock=time.time_ns, warn=session.warn, create=create) as store:
         yield store
+
+
+def container_of(session: Session, text: str) -> ContainerRow | None:
+    """The container of this name or ID, None where there is none; nothing is made by looking."""
+    if not os.path.lexists(f"{store_root(session)}/store.db"):
+        return None
+    with open_store(session) as store:
+        try:
+            return store.containers.get(text)
+        except ContainerNotFound as error:
+            if error.candidates:
+                raise
+            return None
 
 
 def open_stored(session: Session, reference: StoreRef) -> ImageSource:

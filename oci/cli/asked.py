@@ -1,0 +1,62 @@
+"""How `create` and `run` get their many options: typer is told of the table in run_options.py, once for both."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+from oci.cli.failures import UsageError
+from oci.cli.lazily import typer
+from oci.errors import show
+
+if TYPE_CHECKING:
+    from oci.cli.run_options import Option
+
+__all__ = ["read_file", "with_options"]
+
+
+def with_options(function: Callable[..., Any], options: Sequence[Option]) -> Callable[..., Any]:
+    """Give the function with one keyword for each option in its signature, as typer reads it.
+
+    The function itself takes them as `**asked`, and gets None or False for what nobody asked for.
+    """
+
+    def called(*args: Any, **named: Any) -> Any:
+        return function(*args, **named)
+
+    own = inspect.signature(function, eval_str=True)
+    parameters = [one for one in own.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
+    for option in options:
+        names = [f"--{option.key.replace('_', '-')}", *option.names.split()[1:]]
+        declared: Any = (
+            typer.Option(*names, help=option.help)
+            if not option.metavar
+            else typer.Option(*names, metavar=option.metavar, help=option.help, show_default=False)
+        )
+        kind: Any = bool if not option.metavar else list[str] | None if option.many else str | None
+        parameters.append(
+            inspect.Parameter(
+                option.key,
+                inspect.Parameter.KEYWORD_ONLY,
+                annotation=Annotated[kind, declared],
+                default=False if not option.metavar else None,
+            )
+        )
+    called.__doc__, called.__name__, called.__module__ = function.__doc__, function.__name__, function.__module__
+    called.__annotations__ = {one.name: one.annotation for one in parameters}
+    called.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return called
+
+
+def read_file(path: str, limit: int) -> bytes:
+    """A file that an option names; one that can't be read is wrong usage, as docker has it."""
+    try:
+        with open(path, "rb") as file:
+            raw = file.read(limit + 1)
+    except OSError as error:
+        raise UsageError(f"{show(os.fsencode(path))}: {(error.strerror or 'can not be read').lower()}") from None
+    if len(raw) > limit:
+        raise UsageError(f"{show(os.fsencode(path))}: longer than {limit} bytes")
+    return raw

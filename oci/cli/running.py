@@ -1,0 +1,401 @@
+"""`create`, `run`, `start`, `exec`, `restart`, `stop`, `kill`, `wait`: a container's life.
+
+Exit statuses are docker's: `run`, `exec`, `attach` and `start -a` give that of the container's process (128+n where
+signal n ended it); 125 when ocikit itself failed, 126 when the command can't be executed, 127 when it isn't there.
+Wrong usage is 2.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+from oci.cli import options
+from oci.cli.failures import StatusError, UsageError
+from oci.cli.lazily import typer
+from oci.cli.many import each
+from oci.cli.session import Session
+from oci.cli.storing import open_store, runtime_for
+from oci.errors import InvalidInput, OciError, RuntimeFailed, SourceError, show
+
+if TYPE_CHECKING:
+    from oci.container.attach import Attachment
+    from oci.container.container import Container
+    from oci.runtime.settings import RunSettings
+    from oci.storage.store import Store
+
+__all__ = ["attach_to", "create", "exec_", "kill", "restart", "run", "start", "stop", "wait"]
+
+FAILED = 125  # docker's: the engine failed, not the container
+
+
+@contextmanager
+def docker_statuses() -> Iterator[None]:
+    """Give a failure docker's exit status: 126 and 127 are about the command, 125 is everything else."""
+    try:
+        yield
+    except RuntimeFailed as error:
+        raise StatusError(error, error.status) from error
+    except (OciError, OSError, MemoryError) as error:
+        raise StatusError(error, FAILED) from error
+
+
+# create, run
+
+
+def create(
+    context: typer.Context,
+    image: options.Reference,
+    command: options.Command = None,
+    **asked: Any,
+) -> None:
+    """Make a container of an image, without starting it.
+
+    It gets a thin writable layer of its own on the image's read-only ones. An image that isn't in the local store is
+    brought there first (--pull); any reference will do. Options stand before REF: what follows it is the command. The
+    container's ID is printed.
+
+    \b
+    Example:
+      ocikit create --name web -v data:/data alpine httpd -f -p 8080
+      ocikit create --env-file app.env --memory 512m ./images:v2
+    """
+    session = Session.of(context)
+    settings = _settings(session, command, asked)
+    with open_store(session, namespace=True) as store:
+        container = _made(session, store, image, settings, asked)
+    print(container.id)
+
+
+def run(
+    context: typer.Context,
+    image: options.Reference,
+    command: options.Command = None,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="In the background; print the ID.")] = False,
+    **asked: Any,
+) -> None:
+    """Run a command in a new container.
+
+    As `create`, then `start`. The exit status is that of the command; 125 says that ocikit itself failed, 126 that the
+    command can't be executed, 127 that it isn't there. Options stand before REF: what follows it is the command.
+
+    \b
+    Example:
+      ocikit run --rm alpine ls -l
+      ocikit run -it --name box alpine
+      ocikit run -d --name web -v data:/data --read-only alpine httpd -f -p 8080
+    """
+    from oci.container.lifecycle import start as start_it
+    from oci.container.lifecycle import start_attached
+
+    session = Session.of(context)
+    settings = _settings(session, command, asked)
+    with docker_statuses(), open_store(session, namespace=True) as store:
+        container = _made(session, store, image, settings, asked)
+        runtime = runtime_for(session, store)
+        if detach:
+            start_it(container, runtime=runtime)
+            print(container.id)
+            return
+        with start_attached(container, runtime=runtime) as attachment:
+            status = _followed(container, attachment, stdin=settings.stdin_open, keys=settings.detach_keys)
+    raise typer.Exit(status)
+
+
+def _settings(session: Session, command: list[str] | None, asked: dict[str, Any]) -> RunSettings:
+    from oci.cli.asked import read_file
+    from oci.cli.run_options import run_settings
+
+    return run_settings(asked, command or (), environ=session.environ, cwd=os.getcwd(), read=read_file)
+
+
+def _made(session: Session, store: Store, image: str, settings: RunSettings, asked: dict[str, Any]) -> Container:
+    from oci.cli.fetching import image_for
+    from oci.container.create import create as create_it
+
+    name = asked.get("name") or None
+    if name is not None:
+        from oci.storage.containers import check_container_name
+
+        try:
+            check_container_name(name)
+        except InvalidInput as error:
+            raise UsageError(f"--name: {error}") from None
+    for mount in settings.mounts:
+        if mount.type == "bind" and not os.path.lexists(mount.source):
+            raise SourceError(mount.source, "no such file or directory; it can't be mounted")
+    cidfile = asked.get("cidfile") or None
+    if cidfile is not None and os.path.lexists(cidfile):
+        raise SourceError(cidfile, "exists already; --cidfile wants a new file, so that no other ID is lost")
+    found = image_for(session, store, image, policy=asked.get("pull") or "missing", platform=asked.get("platform"))
+    container = create_it(store, found, settings, name=name)
+    if cidfile is not None:
+        _write_cidfile(container, cidfile)
+    return container
+
+
+def _write_cidfile(container: Container, path: str) -> None:
+    """The ID without a line's end, as docker writes it; a container whose ID can't be told goes again."""
+    from oci.container.lifecycle import remove
+
+    try:
+        with open(path, "x") as file:
+            file.write(container.id)
+    except OSError:
+        remove(container, volumes=True)
+        raise
+
+
+# start, attach, exec
+
+
+def start(
+    context: typer.Context,
+    containers: options.ContainerNames,
+    attach: Annotated[bool, typer.Option("--attach", "-a", help="See its output; exit with its status.")] = False,
+    interactive: Annotated[bool, typer.Option("--interactive", "-i", help="Give it this stdin.")] = False,
+    detach_keys: options.DetachKeys = None,
+) -> None:
+    """Start containers that were made or have ended.
+
+    What one wrote before is still there. With --attach its output comes here, and its exit status becomes ours.
+
+    \b
+    Example:
+      ocikit start web
+      ocikit start -ai box
+    """
+    from oci.container.container import Container
+    from oci.container.lifecycle import start as start_it
+    from oci.container.lifecycle import start_attached
+
+    session = Session.of(context)
+    keys = _keys(detach_keys)
+    if attach or interactive:
+        if len(containers) > 1:
+            raise UsageError("--attach: one container at a time")
+        with docker_statuses(), open_store(session, namespace=True) as store:
+            container = Container.find(store, containers[0])
+            with start_attached(container, runtime=runtime_for(session, store)) as attachment:
+                status = _followed(container, attachment, stdin=interactive, keys=keys)
+        raise typer.Exit(status)
+    with open_store(session, namespace=True) as store, each(containers) as todo:
+        for name in todo:
+            with todo.one():
+                start_it(Container.find(store, name), runtime=runtime_for(session, store))
+                print(name)
+
+
+def attach_to(session: Session, name: str, *, no_stdin: bool, detach_keys: str | None) -> None:
+    """`attach CONTAINER`: its output here, from now on, our input there; the exit status is the container's."""
+    from oci.container.attach import attach
+    from oci.container.container import Container
+
+    keys = _keys(detach_keys)
+    with docker_statuses(), open_store(session) as store:
+        container = Container.find(store, name)
+        stdin = container.settings.stdin_open and not no_stdin
+        with attach(container, stdin=stdin) as attachment:
+            status = _followed(container, attachment, stdin=stdin, keys=keys)
+    raise typer.Exit(status)
+
+
+def _followed(container: Container, attachment: Attachment, *, stdin: bool, keys: str | None) -> int:
+    """Move bytes until the container ends or is left; the exit status for us."""
+    from oci.container.attach import DETACH_KEYS
+
+    chosen = keys if keys is not None else container.settings.detach_keys
+    ended = attachment.run(0 if stdin else None, 1, 2, detach_keys=DETACH_KEYS if chosen is None else chosen)
+    if ended.status is not None:
+        return ended.status
+    if ended.detached:
+        return 0
+    raise RuntimeFailed(f"container {show(container.name)}: {ended.reason or 'nobody saw how it ended'}")
+
+
+def _keys(text: str | None) -> str | None:
+    if text:
+        from oci.cli.run_options import checked_keys
+
+        checked_keys(text)
+    return text
+
+
+def exec_(
+    context: typer.Context,
+    container: options.ContainerName,
+    command: Annotated[
+        list[str], typer.Argument(metavar="COMMAND [ARG...]", help="What to run in it.", show_default=False)
+    ],
+    interactive: Annotated[bool, typer.Option("--interactive", "-i", help="Give it this stdin.")] = False,
+    tty: Annotated[bool, typer.Option("--tty", "-t", help="Give it a terminal.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="In the background.")] = False,
+    env: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--env",
+            "-e",
+            metavar="NAME[=VALUE]",
+            help="An environment variable; without a value, the caller's own; repeat.",
+            show_default=False,
+        ),
+    ] = None,
+    env_file: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--env-file",
+            metavar="FILE",
+            help="Variables from a file, one NAME=VALUE a line; repeat.",
+            show_default=False,
+        ),
+    ] = None,
+    workdir: Annotated[
+        str | None,
+        typer.Option("--workdir", "-w", metavar="PATH", help="The working directory.", show_default=False),
+    ] = None,
+    user: Annotated[
+        str | None,
+        typer.Option("--user", "-u", metavar="USER[:GROUP]", help="Who it is, names or numbers.", show_default=False),
+    ] = None,
+    privileged: Annotated[bool, typer.Option("--privileged", help="With all capabilities.")] = False,
+    detach_keys: options.DetachKeys = None,
+) -> None:
+    """Run one more command in a running container.
+
+    The exit status is that of the command; 125 to 127 as for `run`. Options stand before CONTAINER: what follows it is
+    the command.
+
+    \b
+    Example:
+      ocikit exec web ls -l /data
+      ocikit exec -it -u nobody box sh
+    """
+    from oci.cli.asked import read_file
+    from oci.cli.run_options import environment, working_directory
+    from oci.container.container import Container
+    from oci.container.execute import ExecSettings, execute
+
+    session = Session.of(context)
+    variables = environment(env_file or (), env or (), session.environ, read_file)
+    settings = ExecSettings(
+        args=tuple(command),
+        env=tuple((name, value) for name, value in variables if value is not None),
+        workdir=working_directory(workdir),
+        user=user or None,
+        tty=tty,
+        interactive=interactive,
+        detach=detach,
+        privileged=privileged,
+        detach_keys=_keys(detach_keys),
+    )
+    with docker_statuses(), open_store(session, namespace=True) as store:
+        status = execute(Container.find(store, container), settings, runtime=runtime_for(session, store))
+    raise typer.Exit(status)
+
+
+# stop, kill, wait, restart
+
+
+def stop(
+    context: typer.Context,
+    containers: options.ContainerNames,
+    timeout: options.StopTimeout = None,
+) -> None:
+    """Stop running containers: their stop signal, then SIGKILL.
+
+    One that doesn't run is left as it is.
+
+    \b
+    Example:
+      ocikit stop web
+      ocikit stop -t 2 web box
+    """
+    from oci.container.container import Container
+    from oci.container.lifecycle import stop as stop_it
+
+    session = Session.of(context)
+    with open_store(session, namespace=True) as store, each(containers) as todo:
+        for name in todo:
+            with todo.one():
+                stop_it(Container.find(store, name), timeout)
+                print(name)
+
+
+def kill(
+    context: typer.Context,
+    containers: options.ContainerNames,
+    signal: Annotated[str, typer.Option("--signal", "-s", metavar="SIGNAL", help="TERM, SIGHUP, 9, …")] = "KILL",
+) -> None:
+    """Send a signal to running containers.
+
+    To the first process of each; SIGKILL unless something else is said.
+
+    \b
+    Example:
+      ocikit kill web
+      ocikit kill -s HUP web
+    """
+    from oci.cli.run_options import checked_signal
+    from oci.container.container import Container
+    from oci.container.lifecycle import kill as kill_it
+
+    session = Session.of(context)
+    number = checked_signal("--signal", signal)
+    with open_store(session, namespace=True) as store, each(containers) as todo:
+        for name in todo:
+            with todo.one():
+                kill_it(Container.find(store, name), number)
+                print(name)
+
+
+def wait(
+    context: typer.Context,
+    containers: options.ContainerNames,
+) -> None:
+    """Wait until containers have ended, and print their exit statuses.
+
+    One line for each, in the order given. One that has ended already is not waited for.
+
+    \b
+    Example:
+      ocikit wait web
+    """
+    from oci.container.container import Container
+    from oci.container.lifecycle import wait as wait_for
+
+    session = Session.of(context)
+    with open_store(session) as store, each(containers) as todo:
+        found = {}
+        for name in todo:
+            with todo.one():
+                found[name] = Container.find(store, name)
+        for name, container in found.items():
+            with todo.one():
+                status = wait_for(container)
+                if status is None:
+                    raise RuntimeFailed(f"container {show(name)}: nobody saw how it ended")
+                print(status, flush=True)
+
+
+def restart(
+    context: typer.Context,
+    containers: options.ContainerNames,
+    timeout: options.StopTimeout = None,
+) -> None:
+    """Stop containers if they run, and start them.
+
+    \b
+    Example:
+      ocikit restart web
+    """
+    from oci.container.container import Container
+    from oci.container.lifecycle import restart as restart_it
+
+    session = Session.of(context)
+    with open_store(session, namespace=True) as store, each(containers) as todo:
+        for name in todo:
+            with todo.one():
+                restart_it(Container.find(store, name), timeout, runtime=runtime_for(session, store))
+                print(name)
