@@ -100,7 +100,7 @@ class Containers:
         return Snapshot(
             folder=folder,
             layers=tuple(self._store.layers.path(layer) for layer in row.layers),
-            scaffold=f"{folder}/init",
+            scaffold=f"{folder}/init" if os.path.lexists(f"{folder}/init") else None,
         )
 
     @contextmanager
