@@ -45,7 +45,8 @@ def below(path: str, place: str) -> bool:
 def settle(root_fd: int, path: str, what: str, mounted: Collection[str] = ()) -> str:
     """Where `path` leads inside the root, without links; what isn't there stays as written. Raises InvalidInput.
 
-    `..` goes away before links are looked at, as docker has it. Nothing below a path of `mounted` is looked at: what will be there is not in this tree.
+    `..` goes away before links are looked at, as docker has it. Nothing below a path of `mounted` is looked at: what
+    will be there is not in this tree.
     """
     path = absolute(path, what)
     walk = _Walk(root_fd, mounted)

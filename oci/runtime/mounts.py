@@ -1,11 +1,11 @@
-"""What is mounted in a container, and where (runtime-spec v1.2 config.md#mounts): docker's list, then what was asked for.
+"""What is mounted in a container, and where (runtime-spec v1.2 config.md#mounts): docker's list, then what was asked.
 
 proc, a tmpfs for /dev with devpts, mqueue and shm, sysfs and cgroups that can only be read; the container's own hosts,
 hostname and resolv.conf over the image's, so that no layer ever holds them; then binds, volumes and tmpfs, parents
 before children. In a user namespace some of that is the kernel's to refuse: what is done instead stands at each.
 
-A mount's place is settled inside the image's root first: no link of the image leads it elsewhere, and none leads it into
-/proc, where it would hide from the container's eyes what runtimes look at (CVE-2019-16884, CVE-2019-19921).
+A mount's place is settled inside the image's root first: no link of the image leads it elsewhere, and none into /proc,
+where it would hide from the container's eyes what runtimes look at (CVE-2019-16884, CVE-2019-19921).
 """
 
 from __future__ import annotations

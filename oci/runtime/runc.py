@@ -1,12 +1,38 @@
-"""The OCI runtime: runc or crun as a program (runtime-spec v1.2 runtime.md; the command line is runc's)."""
+"""The OCI runtime: runc or crun as a program (runtime-spec v1.2 runtime.md; crun's command line is runc's).
+
+It is started with nothing of ours: no descriptor but 0, 1 and 2 (CVE-2024-21626 began with one that was left open), no
+variable of our environment, `/` as its working directory. It is given the time that it should ever need, and what it
+says when it fails comes from its log (`--log-format json`), in our words (failures.py). Its streams are the
+container's in `create` and `exec`: a runtime that fails there writes its own line on the container's stderr too.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
+from oci.errors import RuntimeFailed, show
+from oci.runtime.failures import ALREADY, GONE, MAX_LOG, NOT_RUNNING, failure, message_of
+from oci.runtime.found import Found
 from oci.spec.record import Record
+from oci.spec.wire import dumps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 __all__ = ["Found", "Runtime", "State"]
+
+# Seconds: `create` unpacks nothing and waits for nobody, but a machine may be swapping; hooks are not ours.
+LONG, SHORT = 120, 30
+MAX_OUTPUT = 1 << 20  # bytes of what `state` says; it repeats the annotations
+MAX_PID_FILE = 64
+
+ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 
 
 class State(Record):
@@ -18,23 +44,16 @@ class State(Record):
     bundle: str
 
 
-class Found(Record):
-    """A runtime that was tried and works: remembered as JSON."""
+class Streams(Record):
+    """Descriptors for a container's standard streams; None is /dev/null."""
 
-    path: str
-    name: str
-    version: str
-
-    def to_json(self) -> str:
-        raise NotImplementedError
-
-    @classmethod
-    def from_json(cls, text: str) -> Found:
-        raise NotImplementedError
+    stdin: int | None = None
+    stdout: int | None = None
+    stderr: int | None = None
 
 
 class Runtime:
-    """runc or crun with one folder for its state (`--root`)."""
+    """runc or crun with one folder for its state (`--root`), made when it isn't there."""
 
     def __init__(self, found: Found, folder: str) -> None:
         self.found, self.folder = found, folder
@@ -46,55 +65,216 @@ class Runtime:
         `remembered`: what `found.to_json()` gave earlier; taken without a trial while that program is unchanged.
         RuntimeFailed says of each why it won't do, or what to install.
         """
-        raise NotImplementedError
+        from oci.runtime import trial
+
+        found = trial.remembered(remembered, names)
+        return cls(trial.choose(folder, names) if found is None else found, folder)
 
     def create(
         self,
-        id: str,  # noqa: A002
+        id: str,  # noqa: A002 - the word of the spec
         bundle: str,
         *,
-        pid_file: str,
+        pid_file: str | None = None,
         console_socket: str | None = None,
         stdin: int | None = None,
         stdout: int | None = None,
         stderr: int | None = None,
-        pass_fds: Sequence[int] = (),
+        before: Callable[[], None] | None = None,
     ) -> int:
-        """Make the container without starting its program; its first process's pid here. None is /dev/null."""
-        raise NotImplementedError
+        """Make the container without starting its program; its first process's pid. Raises RuntimeFailed.
+
+        `before` is called in the runtime's process, before it is the runtime.
+        """
+        streams = Streams(stdin=stdin, stdout=stdout, stderr=stderr)
+        words = ["--bundle", bundle]
+        if console_socket is not None:
+            words += ["--console-socket", console_socket]
+        with self._pid_file(pid_file) as file:
+            self._run("create", [*words, "--pid-file", file, id], streams=streams, seconds=LONG, before=before)
+            return self._pid("create", file)
 
     def start(self, id: str) -> None:  # noqa: A002
-        raise NotImplementedError
+        """Let the container's program begin. Raises RuntimeFailed."""
+        self._run("start", [id], seconds=LONG)
 
-    def kill(self, id: str, signal: int | str, *, all: bool = False) -> None:  # noqa: A002
-        raise NotImplementedError
+    def kill(self, id: str, signal: int | str, *, all: bool = False) -> bool:  # noqa: A002
+        """Send a signal to the first process, or to all. False: there is nothing (any more) to send it to."""
+        try:
+            self._run("kill", [*(["--all"] if all else []), id, str(signal)])
+        except _SaidError as error:
+            if GONE.search(error.said) or NOT_RUNNING.search(error.said):
+                return False
+            raise
+        return True
 
-    def delete(self, id: str, *, force: bool = False) -> None:  # noqa: A002
-        raise NotImplementedError
+    def delete(self, id: str, *, force: bool = False) -> bool:  # noqa: A002
+        """Remove what the runtime keeps of a container; `force` kills it first. False: it knows no such container."""
+        try:
+            self._run("delete", [*(["--force"] if force else []), id], seconds=LONG)
+        except _SaidError as error:
+            if GONE.search(error.said):
+                return False
+            raise
+        return True
 
     def state(self, id: str) -> State | None:  # noqa: A002
         """None: the runtime knows no such container."""
-        raise NotImplementedError
+        try:
+            raw = self._run("state", [id], output=True)
+        except _SaidError as error:
+            if GONE.search(error.said):
+                return None
+            raise
+        try:
+            value = json.loads(raw)
+            return State(id=value["id"], status=value["status"], pid=int(value.get("pid", 0)), bundle=value["bundle"])
+        except (ValueError, KeyError, TypeError):
+            raise RuntimeFailed(f"{self.found.name} state: an answer that is no state of the runtime-spec") from None
 
     def exec(
         self,
         id: str,  # noqa: A002
         process: Mapping[str, object],
         *,
-        pid_file: str,
+        pid_file: str | None = None,
         console_socket: str | None = None,
         stdin: int | None = None,
         stdout: int | None = None,
         stderr: int | None = None,
     ) -> int:
-        """Start a process in a running container (detached: it becomes a child of the caller's subreaper); its pid."""
-        raise NotImplementedError
+        """Start a process in a running container; its pid. It becomes a child of the caller or its subreaper."""
+        streams = Streams(stdin=stdin, stdout=stdout, stderr=stderr)
+        words = ["--detach"]
+        if console_socket is not None:
+            words += ["--console-socket", console_socket]
+        with self._file("process") as document, self._pid_file(pid_file) as file:
+            with open(document, "wb") as writing:
+                writing.write(dumps(process))
+            words += ["--process", document, "--pid-file", file, id]
+            self._run("exec", words, streams=streams, seconds=LONG)
+            return self._pid("exec", file)
 
     def pause(self, id: str) -> None:  # noqa: A002
-        raise NotImplementedError
+        """Stop all processes by the freezer. Raises RuntimeFailed."""
+        self._run("pause", [id])
 
     def resume(self, id: str) -> None:  # noqa: A002
-        raise NotImplementedError
+        """Let paused processes go on. Raises RuntimeFailed."""
+        self._run("resume", [id])
 
     def update(self, id: str, resources: Mapping[str, object]) -> None:  # noqa: A002
-        raise NotImplementedError
+        """Change what a container may use (the document's `linux.resources`). Raises RuntimeFailed."""
+        self._run("update", ["--resources", "-", id], given=dumps(resources))
+
+    def _run(
+        self,
+        verb: str,
+        words: Sequence[str],
+        *,
+        streams: Streams | None = None,
+        seconds: int = SHORT,
+        output: bool = False,
+        given: bytes | None = None,
+        before: Callable[[], None] | None = None,
+    ) -> bytes:
+        """Run the runtime; what it printed, where that is wanted. Raises _SaidError."""
+        with self._file("log") as log:
+            command = [self.found.path, "--root", self.folder, "--log", log, "--log-format", "json", verb, *words]
+            status, printed = run(self.found.name, verb, command, streams or Streams(), seconds, output, given, before)
+            if status == 0:
+                return printed
+            with open(log, "rb") as reading:
+                reading.seek(max(0, os.fstat(reading.fileno()).st_size - MAX_LOG))
+                said = message_of(reading.read(MAX_LOG))
+        raise _SaidError(self.found.name, verb, said)
+
+    @contextmanager
+    def _file(self, purpose: str) -> Iterator[str]:
+        """A file of our own beside the runtime's folder of containers, for one call."""
+        os.makedirs(self.folder, mode=0o700, exist_ok=True)
+        # The name begins with a dot, which no container's can: runc keeps one folder a container in here.
+        made, path = tempfile.mkstemp(prefix=f".{purpose}-", dir=self.folder)
+        os.close(made)
+        try:
+            yield path
+        finally:
+            with suppress(OSError):
+                os.unlink(path)
+
+    @contextmanager
+    def _pid_file(self, wanted: str | None) -> Iterator[str]:
+        if wanted is not None:
+            yield wanted
+            return
+        with self._file("pid") as path:
+            yield path
+
+    def _pid(self, verb: str, path: str) -> int:
+        try:
+            with open(path, encoding="ascii") as file:
+                return int(file.read(MAX_PID_FILE))
+        except (OSError, ValueError):
+            raise RuntimeFailed(f"{self.found.name} {verb}: it wrote no process id") from None
+
+
+class _SaidError(RuntimeFailed):
+    """A failure in our words that still knows the runtime's."""
+
+    def __init__(self, runtime: str, verb: str, said: str) -> None:
+        made = failure(runtime, verb, said)
+        super().__init__(made.reason, status=made.status)
+        self.said = said
+
+    @property
+    def already(self) -> bool:
+        return ALREADY.search(self.said) is not None
+
+
+def run(
+    name: str,
+    verb: str,
+    command: Sequence[str],
+    streams: Streams,
+    seconds: int,
+    output: bool,
+    given: bytes | None,
+    before: Callable[[], None] | None = None,
+) -> tuple[int, bytes]:
+    """A runtime's exit status and, with `output`, what it printed. Raises RuntimeFailed.
+
+    Its streams are never pipes of ours unless it prints or reads something itself: a container holds on to them.
+    """
+    null = subprocess.DEVNULL
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE if given is not None else null if streams.stdin is None else streams.stdin,
+            stdout=subprocess.PIPE if output else null if streams.stdout is None else streams.stdout,
+            stderr=null if streams.stderr is None else streams.stderr,
+            close_fds=True,
+            cwd="/",
+            env=ENVIRONMENT,
+            preexec_fn=before,
+        )
+    except subprocess.SubprocessError:
+        raise RuntimeFailed(f"{name} {verb}: this process may make no mount namespace for it") from None
+    except OSError as error:
+        raise RuntimeFailed(f"{show(command[0])}: can't be started: {os.strerror(error.errno or 0)}") from None
+    try:
+        printed, _ = process.communicate(given, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise RuntimeFailed(f"{name} {verb}: no end after {seconds} seconds; it was killed") from None
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    finally:
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+    if output and len(printed) > MAX_OUTPUT:
+        raise RuntimeFailed(f"{name} {verb}: it printed more than {MAX_OUTPUT} bytes")
+    return process.returncode, printed or b""
