@@ -5,12 +5,23 @@ The terminal is put back as it was in every case. The client's death leaves the 
 
 from __future__ import annotations
 
+import os
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
 from oci.container.container import Container
+from oci.container.detach_keys import DETACH_KEYS, parse_keys
+from oci.container.frames import EXIT, HELLO, SIGNAL, document_frame, frame, read_document
+from oci.errors import InvalidInput, WrongState
 from oci.spec.record import Record
 
-__all__ = ["DETACH_KEYS", "Attachment", "Ended", "attach"]
+if TYPE_CHECKING:
+    from oci.container.launch import Channel
 
-DETACH_KEYS = "ctrl-p,ctrl-q"
+__all__ = ["DETACH_KEYS", "Attachment", "Ended", "attach", "send_signal", "watch"]
+
+GONE = "the container's supervisor is gone: how it ended is not known"
 
 
 class Ended(Record):
@@ -24,13 +35,17 @@ class Ended(Record):
 class Attachment:
     """A connected client; a context manager that closes the connection."""
 
+    def __init__(self, container: Container, channel: Channel) -> None:
+        self.container = container
+        self._channel = channel
+
     def run(
         self,
         stdin: int | None,
         stdout: int,
         stderr: int,
         *,
-        detach_keys: str = DETACH_KEYS,
+        detach_keys: str | None = None,
         sig_proxy: bool = True,
     ) -> Ended:
         """Move bytes until the container ends or the detach keys are typed. Descriptors; `stdin` None sends nothing.
@@ -38,10 +53,32 @@ class Attachment:
         When the container has a terminal and `stdin` is one, it is raw meanwhile and its size follows ours. Otherwise,
         with `sig_proxy`, SIGINT, SIGTERM, SIGHUP, … that reach us go to the container.
         """
-        raise NotImplementedError
+        from oci.container.attach_loop import Loop
+
+        settings = self.container.settings
+        keys = parse_keys(settings.detach_keys or DETACH_KEYS if detach_keys is None else detach_keys)
+        loop = Loop(
+            self._channel,
+            stdin=stdin if settings.tty or settings.stdin_open else None,
+            stdout=stdout,
+            stderr=stderr,
+            tty=settings.tty,
+            keys=keys,
+            forward=self._forward if sig_proxy else None,
+        )
+        said = loop.run()
+        if loop.detached:
+            return Ended(status=None, detached=True)
+        return _ended(said)
+
+    def _forward(self, number: int) -> None:
+        from oci.container.lifecycle import kill
+
+        with suppress(WrongState):
+            kill(self.container, number)
 
     def close(self) -> None:
-        raise NotImplementedError
+        self._channel.close()
 
     def __enter__(self) -> Attachment:
         return self
@@ -55,4 +92,60 @@ def attach(container: Container, *, stdin: bool = True) -> Attachment:
 
     Raises WrongState when it doesn't run, or its supervisor is gone.
     """
-    raise NotImplementedError
+    channel = _connect(container)
+    channel.connection.sendall(document_frame(HELLO, {"output": True, "stdin": stdin}))
+    return Attachment(container, channel)
+
+
+def watch(container: Container) -> Ended | None:
+    """Wait for the container's end as its supervisor tells it; None when there is no supervisor to ask."""
+    try:
+        channel = _connect(container)
+    except WrongState:
+        return None
+    with channel.connection:
+        try:
+            channel.connection.sendall(document_frame(HELLO, {"output": False, "stdin": False}))
+            while True:
+                data = channel.connection.recv(1 << 16)
+                if not data:
+                    return None
+                for kind, content in channel.unframer.feed(data):
+                    if kind == EXIT:
+                        return _ended(read_document(content))
+        except (OSError, InvalidInput):
+            return None
+
+
+def send_signal(container: Container, number: int) -> None:
+    """Have the supervisor send a signal: it may, where we may not (another user namespace)."""
+    channel = _connect(container)
+    with channel.connection:
+        channel.connection.sendall(frame(SIGNAL, number.to_bytes(4, "big")))
+
+
+def _connect(container: Container) -> Channel:
+    from oci.container.console import socket_address
+    from oci.container.launch import Channel
+
+    try:
+        folder = os.open(container.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        raise WrongState(container.name, container.row.status, "there is nobody to attach to") from None
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.connect(socket_address(folder, "attach.sock"))
+    except OSError:
+        connection.close()
+        reason = "start it first" if container.row.status != "running" else GONE
+        raise WrongState(container.name, container.row.status, reason) from None
+    finally:
+        os.close(folder)
+    return Channel(connection)
+
+
+def _ended(said: dict[str, object] | None) -> Ended:
+    if said is None:
+        return Ended(status=None, reason=GONE)
+    status, reason = said.get("exit_code"), said.get("reason")
+    return Ended(status=status if isinstance(status, int) else None, reason=reason if isinstance(reason, str) else None)

@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from oci.drivers.driver import Driver
     from oci.drivers.snapshot import Snapshot
     from oci.runtime.settings import RunSettings
+    from oci.spec.config import ImageConfig
     from oci.storage.containers import ContainerRow
     from oci.storage.store import Store
 
@@ -57,3 +59,25 @@ class Container:
         from oci.runtime.settings import RunSettings
 
         return RunSettings.from_json(self.row.settings)
+
+    @property
+    def driver(self) -> Driver:
+        """The storage driver that the container was made with, whichever the store would choose now."""
+        from oci.drivers.probe import driver_named
+
+        return driver_named(self.row.driver)
+
+    @property
+    def image_config(self) -> ImageConfig:
+        """The configuration of its image, read from the store and verified. Raises BlobNotFound, InvalidDocument, …"""
+        from oci.errors import BlobNotFound
+        from oci.layout.documents import read_config
+        from oci.spec.descriptor import Descriptor
+        from oci.spec.digest import Digest
+        from oci.spec.media_types import CONFIG
+
+        blobs, digest = self.store.images.blobs, Digest.parse(self.row.image_id)
+        size = blobs.size(digest)
+        if size is None:
+            raise BlobNotFound(str(digest), self.store.root, hint="it is the configuration of the container's image")
+        return read_config(blobs, Descriptor(media_type=CONFIG, digest=digest, size=size), media_type=CONFIG).model

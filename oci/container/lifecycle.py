@@ -1,63 +1,145 @@
 """What happens to a container between create and its end: start, stop, kill, wait, restart, rename, remove.
 
-Each takes the container's lock for as long as it changes something, so that two commands at once do one after the
-other. `wait` and attached clients hold no lock.
+Start and remove hold the container's lock, so that two commands at once do one after the other; a start hands it on to
+the supervisor, so that it is held until the program runs, whoever is killed meanwhile. Who waits holds none.
 """
 
 from __future__ import annotations
 
+import os
+import select
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from oci.container.container import Container
+from oci.container.runtimes import find_runtime, runtime_folder
+from oci.container.signals import parse_signal, stop_signal, stop_timeout
+from oci.container.status import put_right, reconcile
+from oci.errors import ContainerNotFound, StoreError, WrongState
 
 if TYPE_CHECKING:
     from oci.container.attach import Attachment
+    from oci.container.launch import Channel
+    from oci.linux.process import Identity
     from oci.runtime.runc import Runtime
 
 __all__ = ["kill", "remove", "rename", "restart", "start", "start_attached", "stop", "wait"]
+
+SETTLE = 20.0  # seconds that a supervisor may take to clear up behind its container
+AFTER_KILL = 10.0  # seconds that the kernel may take to end a container after SIGKILL
+_PAUSE = 0.01
 
 
 def start(container: Container, *, runtime: Runtime | None = None) -> None:
     """Start a created or exited container in the background; back when its process runs.
 
-    `runtime`: None is the one that `Runtime.find` chooses. Raises WrongState when it runs already, RuntimeFailed
+    `runtime`: None is the one that `find_runtime` chooses. Raises WrongState when it runs already, RuntimeFailed
     (`status` 125, 126, 127), DriverError, ConfigurationError; the container is then as it was, with `error` in its row,
     except that one with auto_remove is removed.
     """
-    raise NotImplementedError
+    _launch(container, runtime, None, None).close()
+    with suppress(ContainerNotFound):  # it has ended, and is removed, already
+        container.refresh()
 
 
-def start_attached(container: Container, *, runtime: Runtime | None = None) -> Attachment:
-    """Like `start`, with a client that sees output from the first byte on: `.run(…)` it to the end."""
-    raise NotImplementedError
+def start_attached(
+    container: Container,
+    *,
+    runtime: Runtime | None = None,
+    stdin: bool = True,
+    size: tuple[int, int] | None = None,
+) -> Attachment:
+    """Like `start`, with a client that sees output from the first byte on: `.run(…)` it to the end.
+
+    `stdin`: its input goes to the container, if that takes any. `size`: rows and columns of the terminal.
+    """
+    from oci.container.attach import Attachment
+
+    channel = _launch(container, runtime, {"output": True, "stdin": stdin}, size)
+    return Attachment(container, channel)
+
+
+def _launch(
+    container: Container,
+    runtime: Runtime | None,
+    attach: dict[str, object] | None,
+    size: tuple[int, int] | None,
+) -> Channel:
+    from oci.container.launch import launch
+
+    store = container.store
+    with store.containers.lock(container.id) as lock:
+        put_right(container)
+        _settle(container)
+        row = container.row
+        if row.status not in ("created", "exited"):
+            raise WrongState(row.name, row.status, "only a container that doesn't run can be started")
+        runtime = runtime or find_runtime(store)
+        os.makedirs(runtime_folder(store), 0o700, exist_ok=True)
+        order: dict[str, object] = {
+            "root": store.root,
+            "id": row.id,
+            "runtime": runtime.found.to_json(),
+            "lock": lock,
+            "attach": attach,
+            "size": size,
+        }
+        return launch(order, keep=(lock,))
 
 
 def stop(container: Container, timeout: int | None = None) -> None:
     """Send the stop signal, and SIGKILL after `timeout` seconds (None: the container's own, else 10); wait for its end.
 
-    A container that doesn't run is left as it is.
+    A container that doesn't run is left as it is. A negative timeout waits for ever.
     """
-    raise NotImplementedError
+    reconcile(container)
+    if container.row.status != "running":
+        return
+    settings = container.settings
+    patience = stop_timeout(settings) if timeout is None else float("inf") if timeout < 0 else float(timeout)
+    init = container.row.init
+    _send(container, stop_signal(settings))
+    if not _ended(init, patience):
+        _send(container, parse_signal("KILL"))
+        if not _ended(init, AFTER_KILL):
+            raise WrongState(container.name, "running", "it doesn't end, though it was killed; a device may hold it")
+    _see_end(container)
 
 
 def kill(container: Container, signal: int | str = "KILL") -> None:
     """Send a signal (number, "TERM" or "SIGTERM") to the container's first process. WrongState when it doesn't run."""
-    raise NotImplementedError
+    number = parse_signal(signal)
+    reconcile(container)
+    if container.row.status != "running":
+        raise WrongState(container.name, container.row.status, "only one that runs can be sent a signal")
+    _send(container, number)
 
 
 def wait(container: Container) -> int | None:
     """Wait until the container has ended; its exit status (128+n by signal n), None when nobody saw it."""
-    raise NotImplementedError
+    from oci.container.attach import watch
+
+    reconcile(container)
+    if container.row.status == "running":
+        ended = watch(container)  # by its supervisor, which tells even of one that is removed at its end
+        if ended is not None and ended.status is not None:
+            return ended.status
+        _ended(container.row.init, float("inf"))
+        _see_end(container)
+    return container.row.exit_code
 
 
 def restart(container: Container, timeout: int | None = None, *, runtime: Runtime | None = None) -> None:
     """Stop it if it runs, then start it."""
-    raise NotImplementedError
+    stop(container, timeout)
+    start(container, runtime=runtime)
 
 
 def rename(container: Container, name: str) -> None:
     """Give the container another name. Raises NameTaken."""
-    raise NotImplementedError
+    container.store.containers.rename(container.id, name)
+    container.refresh()
 
 
 def remove(container: Container, *, force: bool = False, volumes: bool = False) -> None:
@@ -65,4 +147,100 @@ def remove(container: Container, *, force: bool = False, volumes: bool = False) 
 
     WrongState when it runs, unless `force`, which kills it. Interrupted, it can be repeated.
     """
-    raise NotImplementedError
+    from oci.container.removing import remove_all
+
+    store = container.store
+    try:
+        with store.containers.lock(container.id):
+            put_right(container)
+            if container.row.status == "running":
+                if not force:
+                    raise WrongState(container.name, "running", "stop it first, or remove it with force (-f)")
+                init = container.row.init
+                with suppress(WrongState):
+                    _send(container, parse_signal("KILL"))
+                if not _ended(init, AFTER_KILL):
+                    raise WrongState(container.name, "running", "it doesn't end, though it was killed")
+                _see_end(container, locked=True)
+            _settle(container)
+            remove_all(container, volumes=volumes or container.row.auto_remove)
+    except ContainerNotFound:
+        if not os.path.lexists(container.folder):  # a row without a folder; or all is gone already
+            remove_all(container, volumes=volumes)
+
+
+# Signals and ends
+
+
+def _send(container: Container, number: int) -> None:
+    """Send a signal to the container's first process. WrongState when it has just ended."""
+    from oci.linux import process
+
+    init = container.row.init
+    gone = WrongState(container.name, "exited", "it has just ended")
+    try:
+        if init is None:
+            raise gone
+        fd = process.pidfd_open(init.pid)
+    except ProcessLookupError:
+        raise gone from None
+    try:
+        if not init.alive():  # asked when the descriptor was there: it is this process's, or nobody's
+            raise gone
+        process.pidfd_send_signal(fd, number)
+    except ProcessLookupError:
+        raise gone from None
+    except PermissionError:
+        from oci.container.attach import send_signal
+
+        send_signal(container, number)
+    finally:
+        os.close(fd)
+
+
+def _ended(who: Identity | None, seconds: float) -> bool:
+    """Wait for the end of a process, so many seconds at most."""
+    from oci.linux import process
+
+    if who is None:
+        return True
+    try:
+        fd = process.pidfd_open(who.pid)
+    except ProcessLookupError:
+        return True
+    try:
+        if not who.alive():
+            return True
+        return bool(select.select([fd], [], [], None if seconds == float("inf") else seconds)[0])
+    finally:
+        os.close(fd)
+
+
+def _see_end(container: Container, *, locked: bool = False) -> None:
+    """Until the row says how it ended, for its first process is gone."""
+    deadline = time.monotonic() + SETTLE
+    while True:
+        try:
+            row = container.refresh()
+        except ContainerNotFound:  # --rm
+            return
+        if row.status != "running" and row.supervisor is None:
+            return
+        if row.supervisor is None or not row.supervisor.alive():
+            if locked:
+                put_right(container)
+            else:
+                reconcile(container)
+            if container.row.status != "running":
+                return
+        if time.monotonic() > deadline:
+            raise StoreError(container.folder, "its supervisor takes too long to clear up; try again")
+        time.sleep(_PAUSE)
+
+
+def _settle(container: Container) -> None:
+    """Until the supervisor of the run before has cleared up, or is dead."""
+    row = container.row
+    if row.status == "running" or row.supervisor is None:
+        return
+    _see_end(container, locked=True)

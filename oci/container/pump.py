@@ -76,6 +76,7 @@ class Pump:
         self._parked: set[int] = set()
         self._wakeup = self._wake_by_signals()
         self.on_wakeup: Callable[[], None] = lambda: None  # called after every signal that came
+        self._timer: tuple[float, Callable[[], None]] | None = None
         self.ended = False  # set by whoever reaps the container's first process
         for fd in self._outputs:
             os.set_blocking(fd, False)
@@ -99,6 +100,11 @@ class Pump:
         self._clients[client.fd] = client
         self._watch(client.fd, _IN)
         return client
+
+    def in_a_while(self, seconds: float, action: Callable[[], None]) -> None:
+        """Do this in so many seconds, unless the loop has ended by then; the first that was asked for counts."""
+        if self._timer is None and seconds != float("inf"):
+            self._timer = time.monotonic() + seconds, action
 
     def run(self) -> None:
         """Until the container's first process has ended and its output is read."""
@@ -140,6 +146,8 @@ class Pump:
         """How long to wait for the next event at most, in seconds; -1 for ever."""
         if self.ended or self._parked or self._held_up():
             return 0.1
+        if self._timer is not None:
+            return min(IDLE, max(0.0, self._timer[0] - time.monotonic()))
         return IDLE if self._log.waiting else -1
 
     def _held_up(self) -> bool:
@@ -156,6 +164,10 @@ class Pump:
         events = self._epoll.poll(pause)
         if not events and self._log.waiting:
             self._log.flush()
+        if self._timer is not None and time.monotonic() >= self._timer[0]:
+            action = self._timer[1]
+            self._timer = None
+            action()
         for fd, what in events:
             if fd == self._wakeup:
                 with suppress(BlockingIOError):

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import signal
+from typing import TYPE_CHECKING
 
 from oci.errors import ConfigurationError
 
-__all__ = ["parse_signal", "signal_name"]
+if TYPE_CHECKING:
+    from oci.runtime.settings import RunSettings
+
+__all__ = ["STOP_TIMEOUT", "parse_signal", "signal_name", "stop_signal", "stop_timeout"]
+
+STOP_TIMEOUT = 10  # seconds between the stop signal and SIGKILL: docker's
 
 _HIGHEST = 64  # signal(7): SIGRTMAX on Linux
 
@@ -39,3 +45,14 @@ def signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+def stop_signal(settings: RunSettings) -> int:
+    """The signal that asks this container to end."""
+    return parse_signal(settings.stop_signal or "TERM", where="stop signal")
+
+
+def stop_timeout(settings: RunSettings) -> float:
+    """Seconds that it has for it; negative: as long as it likes, as docker has it."""
+    seconds = STOP_TIMEOUT if settings.stop_timeout is None else settings.stop_timeout
+    return float(seconds) if seconds >= 0 else float("inf")

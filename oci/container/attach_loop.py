@@ -1,0 +1,193 @@
+"""The client's loop: frames from the supervisor to our descriptors, what is typed to the supervisor.
+
+It never waits for the supervisor with something to read from it: what is to be sent is bounded by not reading stdin any
+more. Writing to our own stdout waits for whoever reads it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+
+from oci.container.console import is_terminal, raw_terminal, size_of
+from oci.container.detach_keys import KeyScanner
+from oci.container.frames import EXIT, HEADER, MAX_FRAME, RESIZE, STDERR, STDIN, STDIN_END, STDOUT, frame, read_document
+from oci.container.launch import Channel
+
+__all__ = ["FORWARDED", "Loop"]
+
+READ = 1 << 15
+MAX_WAITING = 1 << 18  # bytes of input that wait for the supervisor
+# What a user, a shell or a service manager sends; those of the kernel's own (SIGSEGV) and of stopping stay here.
+FORWARDED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class Loop:
+    """One client at work. `forward`: what to do with a signal that is the container's; None leaves it to us."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        *,
+        stdin: int | None,
+        stdout: int,
+        stderr: int,
+        tty: bool,
+        keys: bytes,
+        forward: Callable[[int], None] | None,
+    ) -> None:
+        self._channel = channel
+        self._stdin, self._stdout, self._stderr = stdin, stdout, stderr
+        self._terminal = stdin if tty and is_terminal(stdin) else None
+        self._scanner = KeyScanner(keys if self._terminal is not None else b"")
+        self._forward = forward if self._terminal is None else None
+        self._waiting = bytearray()
+        self._said: dict[str, object] | None = None
+        self._ended = False
+        self._killed_by: int | None = None
+        self.detached = False
+
+    def run(self) -> dict[str, object] | None:
+        """Until the container's end (what the supervisor says of it; None: nothing), or the detach keys."""
+        raw = raw_terminal(self._terminal) if self._terminal is not None else nullcontext()
+        with raw, self._signals() as woken:
+            self._channel.connection.setblocking(False)
+            self._resize()
+            for kind, data in self._channel.received:
+                self._act(kind, data)
+            self._channel.received.clear()
+            self._loop(woken)
+        if self._killed_by is not None:
+            os.kill(os.getpid(), self._killed_by)  # its handler is the old one again, and the terminal as it was
+        return self._said
+
+    def _loop(self, woken: int | None) -> None:
+        connection = self._channel.connection.fileno()
+        while not (self._ended or self.detached or self._killed_by is not None):
+            poll = select.poll()
+            poll.register(connection, select.POLLIN | (select.POLLOUT if self._waiting else 0))
+            if woken is not None:
+                poll.register(woken, select.POLLIN)
+            if self._stdin is not None and len(self._waiting) < MAX_WAITING:
+                poll.register(self._stdin, select.POLLIN)
+            for fd, what in poll.poll():
+                if fd == woken:
+                    self._hear(fd)
+                elif fd == connection:
+                    if what & select.POLLOUT:
+                        self._send()
+                    if what & ~select.POLLOUT:
+                        self._receive()
+                elif fd == self._stdin:
+                    self._read()
+
+    # From the supervisor
+
+    def _receive(self) -> None:
+        try:
+            data = self._channel.connection.recv(MAX_FRAME + HEADER.size)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._ended = True
+            return
+        for kind, content in self._channel.unframer.feed(data):
+            self._act(kind, content)
+
+    def _act(self, kind: int, data: bytes) -> None:
+        if kind == STDOUT:
+            self._write(self._stdout, data)
+        elif kind == STDERR:
+            self._write(self._stderr, data)
+        elif kind == EXIT:
+            self._said = read_document(data)
+            self._ended = True
+
+    def _write(self, fd: int, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[os.write(fd, view) :]
+            except BlockingIOError:  # somebody else has made it so
+                select.select([], [fd], [])
+            except BrokenPipeError:
+                if fd == self._stdout:
+                    self._killed_by = signal.SIGPIPE
+                return
+
+    # To the supervisor
+
+    def _read(self) -> None:
+        assert self._stdin is not None
+        try:
+            data = os.read(self._stdin, READ)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:  # a terminal that hung up
+            data = b""
+        if not data:
+            self._stdin = None
+            self._waiting += frame(STDIN_END)
+        else:
+            data = self._scanner.feed(data)
+            self.detached = self._scanner.found
+            if data:
+                self._waiting += frame(STDIN, data)
+        self._send()
+
+    def _send(self) -> None:
+        while self._waiting:
+            try:
+                sent = self._channel.connection.send(self._waiting)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:  # what it still said is read until its end
+                self._waiting.clear()
+                self._stdin = None
+                return
+            del self._waiting[:sent]
+
+    def _resize(self) -> None:
+        size = size_of(self._terminal) if self._terminal is not None else None
+        if size is not None:
+            self._waiting += frame(RESIZE, size[0].to_bytes(2, "big") + size[1].to_bytes(2, "big"))
+            self._send()
+
+    # Signals
+
+    @contextmanager
+    def _signals(self) -> Iterator[int | None]:
+        """Signals become events of the loop; afterwards all is as it was. Only the main thread has any."""
+        if threading.current_thread() is not threading.main_thread():
+            yield None
+            return
+        wanted: tuple[int, ...] = FORWARDED if self._forward is not None or self._terminal is not None else ()
+        if self._terminal is not None:
+            wanted = (*wanted, signal.SIGWINCH)
+        reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        before_fd = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        before = {number: signal.signal(number, lambda number, at: None) for number in wanted}
+        try:
+            yield reading
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(before_fd)
+            os.close(reading)
+            os.close(writing)
+
+    def _hear(self, fd: int) -> None:
+        with suppress(BlockingIOError):
+            for number in os.read(fd, 512):
+                if number == signal.SIGWINCH:
+                    self._resize()
+                elif self._forward is not None and number in FORWARDED:
+                    self._forward(number)
+                elif self._terminal is not None and number in FORWARDED:
+                    self._killed_by = number

@@ -1,0 +1,52 @@
+"""Taking a container away, step by step, each of which may be repeated: kill -9 between two leaves a row to go on from.
+
+The row says "removing" first and goes last, so that what is left has a name. Its anonymous volumes go after the row,
+which counts as their user.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from oci.changeset.removal import remove_tree
+from oci.container.runtimes import runtime_knows, runtime_of
+from oci.errors import ContainerNotFound, InUse, StoreError, VolumeNotFound
+
+if TYPE_CHECKING:
+    from oci.container.container import Container
+
+__all__ = ["remove_all", "remove_folder"]
+
+
+def remove_all(container: Container, *, volumes: bool) -> None:
+    """Remove a container whose processes are gone; with `volumes` its anonymous volumes that nobody else uses."""
+    store, row = container.store, container.row
+    with suppress(ContainerNotFound):
+        store.containers.update(row.id, status="removing")
+    if runtime_knows(container):
+        runtime_of(container).delete(row.id, force=True)
+    if os.path.lexists(container.folder):
+        container.driver.remove(container.snapshot)
+        remove_folder(container.folder)
+    used = store.containers.volumes(row.id) if volumes else ()
+    store.containers.remove(row.id)
+    for name, _, _ in used:
+        with suppress(VolumeNotFound, InUse):
+            if store.volumes.get(name).anonymous:
+                store.volumes.remove(name)
+
+
+def remove_folder(folder: str) -> None:
+    """Remove a container's folder with all that is in it."""
+    parent, name = os.path.split(folder)
+    fd = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        remove_tree(os.fsencode(name), dir_fd=fd)
+    except FileNotFoundError:
+        pass  # somebody else was at it too
+    except OSError as error:
+        raise StoreError(folder, f"can't be removed: {error.strerror}") from error
+    finally:
+        os.close(fd)
