@@ -20,7 +20,7 @@ from oci.storage.containers import ContainerRow, check_container_name, new_id
 if TYPE_CHECKING:
     from oci.drivers.driver import Driver
     from oci.runtime.settings import MountSetting, RunSettings
-    from oci.spec.config import RunConfig
+    from oci.spec.config import ImageConfig, RunConfig
     from oci.storage.images import StoredImage
     from oci.storage.store import Store
     from oci.storage.volumes import Volume
@@ -65,10 +65,10 @@ def create(
         )
         container = Container(store, row)
         with _folder(container, driver), _Volumes(store) as volumes:
-            settings = volumes.take(settings, config.run)
+            settings = volumes.take(settings, config)
             row = row.replace(settings=settings.to_json())
             container.row = row
-            _scaffold(container, settings, config.run, image, driver)
+            _scaffold(container, settings, config, driver)
             driver.prepare(container.snapshot)
             volumes.populate(container, driver)
             container.row = _add(store, row, volumes.uses)
@@ -122,17 +122,12 @@ def _folder(container: Container, driver: Driver) -> Iterator[None]:
         os.close(fd)
 
 
-def _scaffold(container: Container, settings: RunSettings, run: RunConfig, image: StoredImage, driver: Driver) -> None:
+def _scaffold(container: Container, settings: RunSettings, config: ImageConfig, driver: Driver) -> None:
     from oci.container.scaffold import make_scaffold
-    from oci.runtime.config import MountPoint, mount_points
+    from oci.runtime.config import mount_points
 
-    store = container.store
-    points = [*mount_points(settings, image.image.config.model)]
-    workdir = settings.workdir or run.working_dir
-    if workdir and workdir != "/" and not any(point.path == workdir for point in points):
-        points.append(MountPoint(path=workdir, kind="dir"))
-    layers = [store.layers.path(layer) for layer in container.row.layers]
-    make_scaffold(f"{container.folder}/init", layers, driver.form, points)
+    layers = [container.store.layers.path(layer) for layer in container.row.layers]
+    make_scaffold(f"{container.folder}/init", layers, driver.form, mount_points(settings, config))
 
 
 class _Volumes:
@@ -144,20 +139,17 @@ class _Volumes:
         self._wanted: list[tuple[Volume, str, bool]] = []  # volume, place, whether it takes the image's content
         self.uses: list[tuple[str, str, bool]] = []
 
-    def take(self, settings: RunSettings, run: RunConfig) -> RunSettings:
+    def take(self, settings: RunSettings, image: ImageConfig) -> RunSettings:
         """Find or make every volume that was asked for, or that the image declares; the settings with their names."""
+        from oci.runtime.config import image_volumes
         from oci.runtime.settings import MountSetting
 
         mounts = []
         for mount in settings.mounts:
-            mounts.append(self._take(mount) if mount.type == "volume" else mount)
             if mount.type == "bind" and not os.path.lexists(mount.source):
                 raise ConfigurationError(f"bind {show(mount.source)}", "no such file or directory on this machine")
-        taken = {_plain(mount.target) for mount in mounts}
-        for path in run.volumes or ():
-            if _plain(path) not in taken:
-                taken.add(_plain(path))
-                mounts.append(self._take(MountSetting(type="volume", target=path)))
+            mounts.append(self._take(mount) if mount.type == "volume" else mount)
+        mounts += (self._take(MountSetting(type="volume", target=path)) for path in image_volumes(image, settings))
         return settings.replace(mounts=tuple(mounts)) if mounts else settings
 
     def _take(self, mount: MountSetting) -> MountSetting:
@@ -202,7 +194,3 @@ class _Volumes:
         for name in self._made:
             with suppress(OciError):  # another container has taken it meanwhile
                 self._store.volumes.remove(name)
-
-
-def _plain(path: str) -> str:
-    return os.path.normpath("/" + path.lstrip("/"))

@@ -52,10 +52,14 @@ def start_attached(
 ) -> Attachment:
     """Like `start`, with a client that sees output from the first byte on: `.run(…)` it to the end.
 
-    `stdin`: its input goes to the container, if that takes any. `size`: rows and columns of the terminal.
+    `stdin`: its input goes to the container, if that takes any. `size`: rows and columns that its terminal begins with;
+    None are those of our own, if stdin is one.
     """
     from oci.container.attach import Attachment
+    from oci.container.console import size_of
 
+    if size is None and container.settings.tty:
+        size = size_of(0)
     channel = _launch(container, runtime, {"output": True, "stdin": stdin}, size)
     return Attachment(container, channel)
 
