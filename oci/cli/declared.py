@@ -86,11 +86,11 @@ ContainerName = Annotated[
 ]
 ContainerNames = Annotated[
     list[str],
-    typer.Argument(metavar="CONTAINER...", help="Their names, IDs or beginnings of those.", show_default=False),
+    typer.Argument(metavar="CONTAINER", help="Their names, IDs or beginnings of those.", show_default=False),
 ]
 Command = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[COMMAND [ARG...]]", help="What to run in place of its own.", show_default=False),
+    typer.Argument(metavar="COMMAND", help="What to run in place of the image's own, with its arguments.", show_default=False),
 ]
 StopTimeout = Annotated[
     int | None,

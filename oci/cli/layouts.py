@@ -39,7 +39,7 @@ def ls(
     place: Annotated[
         str | None,
         typer.Argument(
-            metavar="[PLACE]",
+            metavar="PLACE",
             help="A layout, an archive, docker://HOST/REPO or a NAME; default: all of the local store.",
             show_default=False,
         ),

@@ -120,7 +120,7 @@ def rmi(
     context: typer.Context,
     names: Annotated[
         list[str],
-        typer.Argument(metavar="NAME...", help="Names, IDs, digests or beginnings of those.", show_default=False),
+        typer.Argument(metavar="NAME", help="Names, IDs, digests or beginnings of those.", show_default=False),
     ],
     force: Annotated[
         bool, typer.Option("--force", "-f", help="Take the name away from an image that containers use, too.")

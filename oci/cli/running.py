@@ -227,7 +227,7 @@ def exec_(
     context: typer.Context,
     container: options.ContainerName,
     command: Annotated[
-        list[str], typer.Argument(metavar="COMMAND [ARG...]", help="What to run in it.", show_default=False)
+        list[str], typer.Argument(metavar="COMMAND", help="What to run in it, with its arguments.", show_default=False)
     ],
     interactive: Annotated[bool, typer.Option("--interactive", "-i", help="Give it this stdin.")] = False,
     tty: Annotated[bool, typer.Option("--tty", "-t", help="Give it a terminal.")] = False,

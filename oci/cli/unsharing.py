@@ -17,7 +17,7 @@ def unshare(
     command: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[COMMAND [ARG...]]", help="The program and its arguments; default: $SHELL.", show_default=False
+            metavar="COMMAND", help="The program and its arguments; default: $SHELL.", show_default=False
         ),
     ] = None,
 ) -> None:
