@@ -34,11 +34,12 @@ from contextlib import contextmanager
 from oci.changeset.paths import join, split
 from oci.changeset.scan import Data, Scan
 from oci.changeset.write import write_layer
+from oci.container.archive import plain
 from oci.container.extract import Folders, HostFolders, InsideFolders, extract
 from oci.container.inside import Inside, Place
 from oci.errors import DestinationError, NotFound, SourceError, show
 from oci.linux.idmaps import current
-from oci.tar import BLOCK, CHAR, DIR, FILE, Entry, TarReader, expand
+from oci.tar import BLOCK, CHAR, DIR, FILE, Entry, TarReader
 
 __all__ = ["copy_in", "copy_out", "tar_in", "tar_out"]
 
@@ -113,7 +114,7 @@ def tar_out(
     """Write a file or directory of a container as a tar archive, under its own name; `/.`: what is in it."""
     with inside.locate(source, follow=follow or _wants_directory(source)) as place:
         _must_be_source(inside, source, place)
-        write_layer(_plain(_scan(inside, place, _base(source), warn=warn, root=True)), write)
+        write_layer(plain(_scan(inside, place, _base(source), warn=warn, root=True)), write)
 
 
 def tar_in(chunks: Iterable[bytes], inside: Inside, dest: bytes, *, warn: Warn | None = None) -> None:
@@ -287,12 +288,3 @@ def _harmless(entries: Items, archive: bool, uid: int, gid: int, warn: Warn | No
         yield entry, data
     if left_out and warn is not None:
         warn(f"left out {left_out} {'device' if left_out == 1 else 'devices'}, which a container must not put here")
-
-
-def _plain(entries: Items) -> Items:
-    """Files with their holes filled, for a tar archive that everybody reads."""
-    for entry, data in entries:
-        if entry.sparse is not None:
-            data = expand(entry.sparse, entry.size, (memoryview(piece) for piece in data))
-            entry.sparse = None
-        yield entry, data

@@ -16,5 +16,4 @@ LETTERS = {"added": "A", "modified": "C", "deleted": "D"}
 
 def changes(container: Container) -> Iterator[Change]:
     """Each path that the container added, modified or deleted, in the order of a scan; running or not."""
-    store = container.store
-    yield from store.driver.changes(store.containers.snapshot(container.row))
+    yield from container.driver.changes(container.snapshot)

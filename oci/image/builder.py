@@ -231,6 +231,11 @@ class ImageBuilder:
             self._steps.append(_Step(History(created_by=words, comment=comment, empty_layer=True), None))
         return self
 
+    def note(self, history: History) -> Self:
+        """Add a history entry for a step that changed no file, marked `empty_layer`."""
+        self._steps.append(_Step(history.replace(empty_layer=True), None))
+        return self
+
     # The end
 
     def finish(self) -> Image:
