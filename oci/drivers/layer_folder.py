@@ -20,7 +20,7 @@ without the layers below, and then `write_layer_folder` says so, since such a fo
 
 The root directory alone is not treated so, for most layers don't name it. Where a layer doesn't, its folder's root has
 the attribute `overlay.ocikit.unnamed`; `root_of` gives the folder whose root counts. No mount shows attributes of that
-namespace.
+namespace. Of an opaque root overlayfs takes no notice: whoever stacks layers leaves out those below it (`is_opaque`).
 """
 
 from __future__ import annotations
@@ -40,16 +40,14 @@ from oci.changeset.scan import Data
 from oci.changeset.tree import Directory
 from oci.drivers.driver import Form
 from oci.drivers.lower import LowerName
-from oci.drivers.parents import Below
+from oci.drivers.parents import UNNAMED, Below
 from oci.errors import UnpackError, UnsafeEntry, show
 from oci.tar import CHAR, FILE, SYMLINK, Entry, TarReader
 
-__all__ = ["LowerLinks", "Parents", "root_of", "write_layer_folder"]
+__all__ = ["FolderMaker", "LowerLinks", "Parents", "write_layer_folder"]
 
 Parents = Sequence[str] | Callable[[], Sequence[str]]
 """The trees of all lower layers, the bottom one first; or what gives them, and may wait until they are there."""
-
-UNNAMED = "overlay.ocikit.unnamed"
 
 
 class LowerLinks(Exception):  # noqa: N818 - no error: the caller has to come again with the lower layers
@@ -64,6 +62,7 @@ def write_layer_folder(
     parents: Parents | None = None,
     rootless: bool,
     warn: Callable[[str], None] | None = None,
+    maker: type[FolderMaker] | None = None,
 ) -> bool:
     """Write one layer into the empty directory `root_fd`; True: the folder is right only above these lower layers.
 
@@ -72,7 +71,7 @@ def write_layer_folder(
     out. The tree is of no use after any error; errors are those of `apply_layers`.
     """
     warnings = Warnings()
-    applier = _FolderApplier(root_fd, _Maker(root_fd, rootless=rootless, warnings=warnings), form)
+    applier = _FolderApplier(root_fd, (maker or FolderMaker)(root_fd, rootless=rootless, warnings=warnings), form)
     with layer.open() as chunks:
         applier.apply(chunks, 0)
         reached = applier.finish_folder(parents)
@@ -81,19 +80,9 @@ def write_layer_folder(
     return reached
 
 
-def root_of(layers: Sequence[str], form: Form) -> str | None:
-    """The tree (of an image's layers, bottom first) whose root directory is the image's; None where none names it."""
-    for path in reversed(layers):
-        try:
-            os.getxattr(path, f"{form}.{UNNAMED}", follow_symlinks=False)
-        except OSError as error:
-            if error.errno in (errno.ENODATA, errno.EOPNOTSUPP, errno.EPERM):
-                return path
-            raise
-    return None
+class FolderMaker(NodeMaker):
+    """Makes the files of a layer's folder."""
 
-
-class _Maker(NodeMaker):
     def _no_owner(self, error: OSError, name: bytes, uid: int, gid: int) -> UnpackError:
         if error.errno != errno.EINVAL:
             return super()._no_owner(error, name, uid, gid)
@@ -135,7 +124,8 @@ class _FolderApplier(Applier):
         try:
             self._tree.begin_finishing()
             links = self._own_links(self._pending.take())
-            reached = bool(links) or any(self._directories.implied())
+            implied = [path for path in self._directories.implied() if path or path in self._opaque]
+            reached = bool(links or implied)
             if reached:
                 if parents is None:
                     raise LowerLinks
@@ -143,8 +133,9 @@ class _FolderApplier(Applier):
                     for target, paths in links.items():
                         self._copy_up(target, paths, below)
                     self._note_made()
-                    for path in filter(None, self._directories.implied()):
-                        self._give_attributes(path, below)
+                    for path in self._directories.implied():
+                        if path or path in self._opaque:
+                            self._give_attributes(path, below)
             self._write_marks()
             self._directories.finish(self._tree, self._maker)
         finally:
@@ -210,7 +201,7 @@ class _FolderApplier(Applier):
                 self._relink(path, real)
             return
         first, rest = paths[0], paths[1:]
-        if not self._deletes(real):
+        if not self._hides(real):
             first, rest = real, paths
             self._tree.directory(split(real)[0])  # made where the layer has nothing in it yet
             self._note_made()
@@ -240,6 +231,8 @@ class _FolderApplier(Applier):
                 continue
             here = b"/".join((*done, name))
             own = self._find(here)
+            if own is not None and not (stat.S_ISDIR(own.st_mode) or not todo or stat.S_ISLNK(own.st_mode)):
+                own = None  # the layer's file took the place of a lower directory
             found = None if own is not None and not stat.S_ISDIR(own.st_mode) else below.find(here)
             mode = own.st_mode if own is not None else found.status.st_mode if found is not None else 0
             if not todo and mode:
@@ -279,9 +272,8 @@ class _FolderApplier(Applier):
         """Let a directory that the layer doesn't name look like the one that it is merged with."""
         if self._deletes(path):
             return
-        found = below.find(path)
-        if found is not None and found.is_directory:
-            entry = below.read_directory(path, found)
+        entry = below.read_directory(path) if path else below.read_root()
+        if entry is not None:
             self._directories.add(path, entry)
 
     # Marks
@@ -291,6 +283,13 @@ class _FolderApplier(Applier):
         return path in self._whiteouts or any(
             above in self._whiteouts or above in self._opaque for above in ancestors(path)
         )
+
+    def _hides(self, path: bytes) -> bool:
+        """Whether what lower layers have at a path doesn't show, for this layer deletes it or has something else."""
+        if self._deletes(path) or self._find(path) is not None:
+            return True
+        above = (self._find(directory) for directory in ancestors(path) if directory)
+        return any(status is not None and not stat.S_ISDIR(status.st_mode) for status in above)
 
     def _write_marks(self) -> None:
         opaque, holding = set(self._opaque), set()
