@@ -1,0 +1,84 @@
+"""A store with a busybox image in it, and containers of it: for tests that run real containers."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tarfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from oci.container.container import Container
+from oci.container.create import create
+from oci.runtime.settings import RunSettings
+from oci.storage.images import find
+from oci.storage.store import Store
+from tests.support.images import LayerBlob, LayoutMaker, layer
+from tests.support.peers import need
+
+APPLETS = (
+    "sh cat echo ls sleep true false sha256sum stty id env pwd touch mkdir rm mv cp ln chmod chown dd head tail yes "
+    "kill ps wc hostname stat readlink test printf seq grep mount umount mknod setsid nohup trap nproc df find sync"
+).split()
+NAME = "docker.io/library/busybox:latest"
+
+
+def busybox_layer(
+    more: Mapping[str, bytes | None | tuple[str, str]] = {}, *, folders: tuple[str, ...] = ()
+) -> LayerBlob:
+    """A root filesystem of busybox: its program, its applets as links, users and groups; and `more`."""
+    need("busybox")
+    program = Path(str(shutil.which("busybox"))).resolve().read_bytes()
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+
+        def add(name: str, what: bytes | None | tuple[str, str], mode: int = 0o755) -> None:
+            info = tarfile.TarInfo(name)
+            info.mode, data = mode, b""
+            if what is None:
+                info.type = tarfile.DIRTYPE
+            elif isinstance(what, bytes):
+                data = what
+                info.size = len(data)
+            else:
+                info.type = tarfile.SYMTYPE if what[0] == "symlink" else tarfile.LNKTYPE
+                info.linkname = what[1]
+            archive.addfile(info, io.BytesIO(data))
+
+        for folder in ("bin", "etc", "home", "var", *folders):
+            add(folder, None)
+        add("tmp", None, 0o1777)
+        add("root", None, 0o700)
+        add("bin/busybox", program)
+        for applet in APPLETS:
+            add(f"bin/{applet}", ("symlink", "busybox"))
+        add("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home:/bin/sh\n", 0o644)
+        add("etc/group", b"root:x:0:\nuser:x:1000:\nextra:x:2000:user\n", 0o644)
+        for name, what in more.items():
+            add(name, what)
+    return layer(buffer.getvalue())
+
+
+def busybox_layout(path: Path, *layers: LayerBlob, name: str = NAME, **config: Any) -> None:
+    """An image layout at `path` with the busybox image, and further layers on top; `config` is the image's `config`."""
+    maker = LayoutMaker(path)
+    run = {"Env": ["PATH=/bin"], "Cmd": ["sh"], **config}
+    maker.tag(name, maker.image([busybox_layer(), *layers], config=run))
+    maker.finish()
+
+
+def busybox_store(
+    root: Path, *layers: LayerBlob, driver: str | None = None, clock: Callable[[], int] = time.time_ns, **config: Any
+) -> Store:
+    """A store at `root` with that image; to be closed by the caller."""
+    busybox_layout(root / "images", *layers, **config)
+    return Store.open(root, driver=driver, clock=clock)
+
+
+def container_of(
+    store: Store, *args: str, name: str | None = None, image: str = "busybox", **settings: Any
+) -> Container:
+    """A new container that will run these words."""
+    return create(store, find(store, image), RunSettings(args=args, **settings), name=name)
