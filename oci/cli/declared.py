@@ -90,7 +90,9 @@ ContainerNames = Annotated[
 ]
 Command = Annotated[
     list[str] | None,
-    typer.Argument(metavar="COMMAND", help="What to run in place of the image's own, with its arguments.", show_default=False),
+    typer.Argument(
+        metavar="COMMAND", help="What to run in place of the image's own, with its arguments.", show_default=False
+    ),
 ]
 StopTimeout = Annotated[
     int | None,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 from oci.cli import options
@@ -21,6 +21,7 @@ from oci.cli.storing import open_store, runtime_for
 from oci.errors import InvalidInput, OciError, RuntimeFailed, SourceError, show
 
 if TYPE_CHECKING:
+    from oci.cli.progress import Progress
     from oci.container.attach import Attachment
     from oci.container.container import Container
     from oci.runtime.settings import RunSettings
@@ -99,7 +100,7 @@ def run(
             start_it(container, runtime=runtime)
             print(container.id)
             return
-        with start_attached(container, runtime=runtime) as attachment:
+        with start_attached(container, runtime=runtime, stdin=settings.stdin_open) as attachment:
             status = _followed(container, attachment, stdin=settings.stdin_open, keys=settings.detach_keys)
     raise typer.Exit(status)
 
@@ -123,17 +124,35 @@ def _made(session: Session, store: Store, image: str, settings: RunSettings, ask
             check_container_name(name)
         except InvalidInput as error:
             raise UsageError(f"--name: {error}") from None
-    for mount in settings.mounts:
-        if mount.type == "bind" and not os.path.lexists(mount.source):
-            raise SourceError(mount.source, "no such file or directory; it can't be mounted")
     cidfile = asked.get("cidfile") or None
     if cidfile is not None and os.path.lexists(cidfile):
         raise SourceError(cidfile, "exists already; --cidfile wants a new file, so that no other ID is lost")
     found = image_for(session, store, image, policy=asked.get("pull") or "missing", platform=asked.get("platform"))
-    container = create_it(store, found, settings, name=name)
+    with ExitStack() as stack:
+        progress = _WhenHeard(session, stack)
+        container = create_it(store, found, settings, name=name, progress=progress, warn=session.warn)
     if cidfile is not None:
         _write_cidfile(container, cidfile)
     return container
+
+
+class _WhenHeard:
+    """A progress that begins with the first that is heard of it: most containers find their layers unpacked."""
+
+    def __init__(self, session: Session, stack: ExitStack) -> None:
+        self._session, self._stack = session, stack
+        self._shown: Progress | None = None
+
+    def _progress(self) -> Progress:
+        if self._shown is None:
+            self._shown = self._stack.enter_context(self._session.progress("unpacking"))
+        return self._shown
+
+    def __call__(self, done: int, total: int | None, what: str) -> None:
+        self._progress()(done, total, what)
+
+    def blob(self, what: str, done: int | None, size: int | None) -> None:
+        self._progress().blob(what, done, size)
 
 
 def _write_cidfile(container: Container, path: str) -> None:
@@ -178,7 +197,7 @@ def start(
             raise UsageError("--attach: one container at a time")
         with docker_statuses(), open_store(session, namespace=True) as store:
             container = Container.find(store, containers[0])
-            with start_attached(container, runtime=runtime_for(session, store)) as attachment:
+            with start_attached(container, runtime=runtime_for(session, store), stdin=interactive) as attachment:
                 status = _followed(container, attachment, stdin=interactive, keys=keys)
         raise typer.Exit(status)
     with open_store(session, namespace=True) as store, each(containers) as todo:

@@ -95,9 +95,9 @@ def runtime_for(session: Session, store: Store) -> Runtime | None:
     """The runtime that was asked for; None leaves the choice to the library."""
     if runtime_name(session) is None:
         return None
-    from oci.runtime.runc import Runtime
+    from oci.container.runtimes import find_runtime
 
-    return Runtime.find(f"{store.root}/run/runc", runtime_names(session))
+    return find_runtime(store, runtime_names(session))
 
 
 @contextmanager

@@ -16,9 +16,7 @@ def unshare(
     context: typer.Context,
     command: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="COMMAND", help="The program and its arguments; default: $SHELL.", show_default=False
-        ),
+        typer.Argument(metavar="COMMAND", help="The program and its arguments; default: $SHELL.", show_default=False),
     ] = None,
 ) -> None:
     """Run a program where containers are: as root in this user's namespace.
