@@ -29,6 +29,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 
 from oci.changeset.apply import Applier, LayerSource
 from oci.changeset.limits import Hops
@@ -130,8 +131,10 @@ class _FolderApplier(Applier):
                 if parents is None:
                     raise LowerLinks
                 with Below(parents() if callable(parents) else parents, self._form) as below:
+                    unsettled = {path for paths in links.values() for path in paths}
                     for target, paths in links.items():
-                        self._copy_up(target, paths, below)
+                        self._copy_up(target, paths, below, unsettled)
+                        unsettled.difference_update(paths)
                     self._note_made()
                     for path in self._directories.implied():
                         if path or path in self._opaque:
@@ -193,9 +196,11 @@ class _FolderApplier(Applier):
 
     # What lower layers give
 
-    def _copy_up(self, target: bytes, paths: list[bytes], below: Below) -> None:
+    def _copy_up(self, target: bytes, paths: list[bytes], below: Below, unsettled: AbstractSet[bytes]) -> None:
         """Make the file of a lower layer that these placeholders link to, and the links."""
         real, found = self._resolve(target, paths[0], below)
+        if real in unsettled:
+            raise UnsafeEntry(paths[0], f"a hard link to {show(target)!r}, which leads back to it over symbolic links")
         if found is None:
             for path in paths:
                 self._relink(path, real)
