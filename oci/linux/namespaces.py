@@ -90,19 +90,30 @@ def unshare_mounts(*, follow_host: bool = False) -> None:
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
-        _cover_root()
+        _cover_root(settle)
         settle("/")
 
 
-def _cover_root() -> None:
-    """Bind the root directory onto itself and stand on what was bound."""
-    here = os.getcwd()
-    # Everything above the chroot is out of sight, but would still tell others: private first, where it can be reached.
+def _cover_root(settle: Callable[[str], None]) -> None:
+    """Bind the root directory onto itself, and stand on what was bound."""
+    here = _working_directory()
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        # The mount that the chroot lies in may still be shared with the host, which would get the bind mount too. Its
+        # root can't be named from here; who enters a mount namespace, were it his own, stands at the top of it.
+        calls.call("setns", own, CLONE_NEWNS, path="/proc/self/ns/mnt")
+        settle("/")
+        os.fchdir(root)
+        os.chroot(".")
+    finally:
+        os.close(own)
+        os.close(root)
     mounts.bind("/", "/", recursive=True)
     os.chdir("/..")  # '/' names the directory below the new mount; '..' of the root is looked up, and finds the mount
     os.chroot(".")
     with suppress(OSError):
-        os.chdir(here)
+        os.chdir(here or "/")
 
 
 def join(pid: int, *, user: bool = False, mount: bool = False) -> None:
@@ -332,12 +343,12 @@ class _Making:
         for program, child, reading in running:
             with os.fdopen(reading, "rb") as pipe:
                 words_of_it = pipe.read(MAX_ANSWER).decode("utf-8", "replace")
-            status = 0
-            with suppress(ChildProcessError):
-                status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-            if status or words_of_it.strip():
-                said.append(f"{os.path.basename(program)}: {' '.join(words_of_it.split()) or f'status {status}'}")
-        if said:
+            with suppress(ChildProcessError):  # the program ignores SIGCHLD: the kernel has reaped it
+                os.waitpid(child, 0)
+            said.append(f"{os.path.basename(program)}: {' '.join(words_of_it.split())}")
+        made = idmaps.current(helper)  # the truth, whatever they say and whether they could be waited for
+        if not made.uids or not made.gids:
+            said = said[:1] if not made.uids else said[1:]
             raise ConfigurationError(
                 "user namespace", f"{'; '.join(said)}; are the ranges in /etc/subuid and /etc/subgid this user's?"
             )
