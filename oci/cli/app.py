@@ -117,6 +117,16 @@ TABLE: tuple[Command, ...] = (
         port="Show which ports of this machine lead to a container.",
     ),
     *_rows(
+        "Containers",
+        "writable",
+        diff="List what a container has changed against its image.",
+        commit="Make an image of a container: its image, and a layer of what it wrote.",
+        export="Write all files of a container as one tar archive.",
+        cp="Copy files into a container, or out of it.",
+        mount="Mount a container's files here and print where; without a container, list what is mounted.",
+        umount="Unmount what `mount` mounted, when the last of those who did says so.",
+    ),
+    *_rows(
         "Store",
         "pulling",
         _ASKS_LAYERS,
@@ -170,8 +180,8 @@ COMMANDS = {command.name: command for command in TABLE}
 
 # The contract names these; they come with later versions. Asked for by name, they say so.
 _LATER = """
-    diff cat extract waste tree explore convert build repack squash flatten rebase index bundle
-    commit export cp mount umount volume store keygen sign verify-signature
+    cat extract waste tree explore convert build repack squash flatten rebase index bundle
+    volume store keygen sign verify-signature
     attest verify-attestation lock
 """
 LATER = frozenset(_LATER.split())

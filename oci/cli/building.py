@@ -38,23 +38,30 @@ class Workplace:
 
     def finish(self, image: Image) -> Descriptor:
         """Bring the image to its destination: what is new, and what it shares with its base."""
-        from oci.layout.blobs import ChainBlobs
-        from oci.spec import media_types
-        from oci.spec.index import Index
-        from oci.transports.copy import copy
-        from oci.transports.source import IndexSource
+        return write_image(self._session, image.replace(blobs=self.blobs), self._target, self._source)
 
-        base = [self._source] if self._source is not None else []
-        new = IndexSource(
-            ChainBlobs(self.blobs, *base),
-            Index(manifests=(image.descriptor,), media_type=media_types.INDEX),
-            reference="the new image",
-            where="the new image",
-        )
-        if self._source is not None:
-            new.parallel = self._source.parallel
-        with self._session.progress("writing") as progress:
-            return copy(new, self._target, kin=base, progress=progress)
+
+def write_image(
+    session: Session, image: Image, target: ImageDestination, base: ImageSource | None = None
+) -> Descriptor:
+    """Write an image that was made to its destination; blobs that aren't the image's own are `base`'s."""
+    from oci.layout.blobs import ChainBlobs
+    from oci.spec import media_types
+    from oci.spec.index import Index
+    from oci.transports.copy import copy
+    from oci.transports.source import IndexSource
+
+    kin = [base] if base is not None else []
+    new = IndexSource(
+        ChainBlobs(image.blobs, *kin),
+        Index(manifests=(image.descriptor,), media_type=media_types.INDEX),
+        reference="the new image",
+        where="the new image",
+    )
+    if base is not None:
+        new.parallel = base.parallel
+    with session.progress("writing") as progress:
+        return copy(new, target, kin=kin, progress=progress)
 
 
 @contextmanager
@@ -69,7 +76,7 @@ def workplace(session: Session, base: str, target: sources.ImageRef, platform: s
             source = stack.enter_context(sources.open_source(session, named))
             image, from_index = _base_image(source, platform)
         destination = stack.enter_context(sources.open_for_writing(session, target))
-        blobs = stack.enter_context(_store(destination, target))
+        blobs = stack.enter_context(blobs_for(destination, target))
         yield Workplace(session, image, from_index, source, blobs, destination)
 
 
@@ -88,7 +95,7 @@ def must_be_for(image: Image, platform: str | None, reference: str) -> None:
 
 
 @contextmanager
-def _store(destination: ImageDestination, target: sources.ImageRef) -> Iterator[BlobStore]:
+def blobs_for(destination: ImageDestination, target: sources.ImageRef) -> Iterator[BlobStore]:
     """Where new blobs go until they are written: the layout itself; else a layout that is removed again.
 
     For an archive, which is written in one pass, it is beside it, for a registry in the system's folder for such.

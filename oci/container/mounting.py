@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from oci.container.container import Container
     from oci.storage.store import Store
 
-__all__ = ["is_mounted", "mount", "mount_for_run", "mounted", "release", "unmount"]
+__all__ = ["is_mounted", "mount", "mount_for_run", "mounted", "must_may_mount", "release", "unmount"]
 
 COUNT = "mounted"  # in the container's folder: how often
 MAX_COUNT = 100  # bytes of that file
@@ -35,7 +35,7 @@ def is_mounted(container: Container) -> bool:
 
 def mount(container: Container) -> str:
     """Mount the tree (or count one more user of it); the path. ConfigurationError for who may not mount."""
-    _must_may_mount()
+    must_may_mount()
     from oci.container.view import is_running
 
     with container.store.containers.lock(container.id):
@@ -58,7 +58,7 @@ def unmount(container: Container, *, force: bool = False) -> bool:
 
     WrongState where it isn't mounted, DriverError where files in it are open.
     """
-    _must_may_mount()
+    must_may_mount()
     with container.store.containers.lock(container.id):
         count = _count(container)
         if count == 0:
@@ -101,7 +101,7 @@ def mount_for_run(container: Container) -> str:
     return container.driver.mount(container.snapshot)
 
 
-def _must_may_mount() -> None:
+def must_may_mount() -> None:
     from oci.linux.namespaces import has_mount_rights
 
     if os.geteuid() != 0 or not has_mount_rights():
