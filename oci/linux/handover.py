@@ -16,7 +16,7 @@ _NUMBER = 8  # bytes in which the child says why it couldn't
 
 
 def open_elsewhere(pid: int, path: str) -> int:
-    """A detached copy of the mount that the process `pid` has at `path`: an O_PATH descriptor. OSErrors name the path."""
+    """A detached copy (O_PATH) of the mount that the process `pid` has at `path`. OSErrors name the path."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         child = os.fork()
