@@ -29,16 +29,14 @@ def socket_address(folder: int, name: str) -> str:
 class ConsoleSocket:
     """The socket on which the runtime hands over a container's terminal; `path` is what it is to be told."""
 
-    NAME = "console.sock"
-
-    def __init__(self, folder: int) -> None:
-        self._folder = folder
+    def __init__(self, folder: int, name: str = "console.sock") -> None:
+        self._folder, self._name = folder, name
         with suppress(FileNotFoundError):
-            os.unlink(self.NAME, dir_fd=folder)
+            os.unlink(name, dir_fd=folder)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind(socket_address(folder, self.NAME))
+        self._listener.bind(socket_address(folder, name))
         self._listener.listen(1)
-        self.path = f"/proc/{os.getpid()}/fd/{folder}/{self.NAME}"  # short too, and good in another process
+        self.path = f"/proc/{os.getpid()}/fd/{folder}/{name}"  # short too, and good in another process
 
     def receive(self, *, timeout: float = 10.0) -> int:
         """The terminal's descriptor. Raises RuntimeFailed."""
@@ -64,7 +62,7 @@ class ConsoleSocket:
     def close(self) -> None:
         self._listener.close()
         with suppress(OSError):
-            os.unlink(self.NAME, dir_fd=self._folder)
+            os.unlink(self._name, dir_fd=self._folder)
 
     def __enter__(self) -> ConsoleSocket:
         return self

@@ -1,16 +1,39 @@
-"""`exec`: one more process in a running container, with our own descriptors as its stdio."""
+"""`exec`: one more process in a running container, with our own descriptors as its stdio.
+
+The runtime starts it detached; this process, a subreaper meanwhile, becomes its parent and learns how it ended. Without
+a terminal nothing stands between it and our stdin, stdout and stderr. With one (`tty`), its terminal is ours by way of
+exec_terminal.py. Signals that reach us go to it.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import os
+import secrets
+import select
+import signal
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
+from oci.container.console import ConsoleSocket
 from oci.container.container import Container
+from oci.container.runtimes import runtime_of
+from oci.container.status import reconcile
+from oci.errors import RuntimeFailed, StoreError, WrongState, show
+from oci.linux import idmaps, process
+from oci.linux.files import open_in_root
 from oci.spec.record import Record
 
 if TYPE_CHECKING:
     from oci.runtime.runc import Runtime
 
 __all__ = ["ExecSettings", "execute"]
+
+MAX_CONFIG = 16 << 20  # bytes of config.json; a seccomp profile and a thousand mounts take one
+FORWARDED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class ExecSettings(Record):
@@ -22,14 +45,147 @@ class ExecSettings(Record):
     user: str | None = None
     tty: bool = False
     interactive: bool = False  # without it stdin is empty
-    detach: bool = False
+    detach: bool = False  # in the background; it has no terminal then, for nobody would hold its other end
     privileged: bool = False
     detach_keys: str | None = None
 
 
 def execute(container: Container, settings: ExecSettings, *, runtime: Runtime | None = None) -> int:
-    """Run it with this process's descriptors 0, 1, 2; its exit status (0 when detached).
+    """Run it with this process's descriptors 0, 1, 2; its exit status (0 when detached, or left by the detach keys).
 
     Raises WrongState when the container doesn't run, RuntimeFailed (status 126 or 127 when it can't be started).
     """
-    raise NotImplementedError
+    reconcile(container)
+    row = container.row
+    if row.status != "running" or row.init is None or not row.init.alive():
+        raise WrongState(row.name, row.status, "a command can only be run in one that runs; start it first")
+    runtime = runtime_of(container)  # the one that knows it, whichever would be taken for a new one
+    document = _document(container, settings, row.init.pid)
+    if settings.detach:
+        runtime.exec(container.id, document)
+        return 0
+    process.subreaper()
+    try:
+        if settings.tty:
+            return _with_terminal(container, settings, runtime, document)
+        pid = runtime.exec(container.id, document, stdin=0 if settings.interactive else None, stdout=1, stderr=2)
+        return _status_of(_follow(pid))
+    finally:
+        process.subreaper(False)
+
+
+def _document(container: Container, settings: ExecSettings, init: int) -> dict[str, object]:
+    """process.json, after a look whether what it says can be run: the runtime would tell it on the process's stderr."""
+    from oci.runtime.config import Facts, process_config
+
+    try:
+        with open(f"{container.folder}/bundle/config.json", "rb") as file:
+            config = json.loads(file.read(MAX_CONFIG))
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{container.folder}/bundle/config.json", f"can't be read: {error}") from None
+    # The tree as the container sees it, its mounts too; whatever its links say, it isn't left.
+    root = os.open(f"/proc/{init}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        maps = idmaps.current()
+        facts = Facts(id=container.id, root=config["root"]["path"], root_fd=root, maps=maps, initial=maps.identity)
+        document = process_config(
+            config,
+            settings.args,
+            facts,
+            env=settings.env,
+            workdir=settings.workdir,
+            user=settings.user,
+            tty=settings.tty and not settings.detach,
+            privileged=settings.privileged,
+        )
+        _check_program(root, document)
+    finally:
+        os.close(root)
+    return document
+
+
+def _check_program(root: int, document: dict[str, Any]) -> None:
+    """Raise RuntimeFailed (127, 126) for a program that isn't there, or can't be one."""
+    name, cwd = document["args"][0], document["cwd"]
+    if "/" in name:
+        places = [os.path.join(cwd, name)]
+    else:
+        path = next((entry[5:] for entry in document["env"] if entry.startswith("PATH=")), "")
+        places = [os.path.join(cwd, folder, name) for folder in path.split(":")]
+    reason, status = "no such file or directory" if "/" in name else "not found in PATH", 127
+    for place in places:
+        try:
+            fd = open_in_root(root, place, os.O_PATH)
+        except OSError:
+            continue
+        mode = os.fstat(fd).st_mode
+        os.close(fd)
+        if stat.S_ISREG(mode) and mode & 0o111:
+            return
+        if status == 127:
+            reason, status = "is a directory" if stat.S_ISDIR(mode) else "permission denied: not executable", 126
+    raise RuntimeFailed(f"{show(name)}: {reason}", status=status)
+
+
+def _with_terminal(container: Container, settings: ExecSettings, runtime: Runtime, document: dict[str, object]) -> int:
+    from oci.container.detach_keys import DETACH_KEYS, parse_keys
+    from oci.container.exec_terminal import Detached, relay
+
+    wanted = settings.detach_keys if settings.detach_keys is not None else container.settings.detach_keys
+    keys = parse_keys(DETACH_KEYS if wanted is None else wanted)
+    folder = os.open(container.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with ConsoleSocket(folder, f"exec-{secrets.token_hex(4)}.sock") as console:
+            pid = runtime.exec(container.id, document, console_socket=console.path)
+            master = console.receive()
+    finally:
+        os.close(folder)
+    try:
+        return _status_of(
+            _follow(pid, lambda pidfd: relay(master, pidfd, 0 if settings.interactive else None, 1, keys))
+        )
+    except Detached:
+        return 0
+    finally:
+        os.close(master)
+
+
+def _follow(pid: int, relay: Callable[[int], None] | None = None) -> int:
+    """Wait for our new child, with signals passed on; what waitpid(2) says of it."""
+    pidfd = process.pidfd_open(pid)
+    try:
+        if relay is not None:
+            relay(pidfd)
+        else:
+            with _forwarding(pidfd) as woken:
+                while not any(fd == pidfd for fd, _ in woken()):
+                    pass
+        return os.waitpid(pid, 0)[1]
+    finally:
+        os.close(pidfd)
+
+
+def _status_of(status: int) -> int:
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
+@contextmanager
+def _forwarding(pidfd: int) -> Iterator[Callable[[], list[tuple[int, int]]]]:
+    """Pass signals on to a process, as long as the block is; gives a function that waits for its end or a signal."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    if threading.current_thread() is not threading.main_thread():
+        yield poll.poll
+        return
+
+    def pass_on(number: int, _: object) -> None:
+        with suppress(OSError):
+            process.pidfd_send_signal(pidfd, number)
+
+    before = {number: signal.signal(number, pass_on) for number in FORWARDED}
+    try:
+        yield poll.poll
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -2,8 +2,8 @@
 
 A runtime makes what it mounts on, in the container's writable layer; then `diff` and `commit` would tell of a /dev or
 an /etc/hosts that nobody wrote. So it is all there before: in `init/`, below the writable layer and above the image's,
-and of no interest to either. Where the image has everything, there is none. A directory of the image that is on the way to something missing
-stands there again, for the topmost one's attributes are those that overlayfs shows.
+and of no interest to either. Where the image has everything, there is none. A directory of the image on the way to
+something missing stands there again, for the topmost one's attributes are those that overlayfs shows.
 
 Modes are docker's: 0755 for all that is made.
 """

@@ -19,14 +19,32 @@ from tests.support.images import LayerBlob, LayoutMaker, layer
 from tests.support.peers import need
 
 APPLETS = (
-    "sh cat echo ls sleep true false sha256sum stty id env pwd touch mkdir rm mv cp ln chmod chown dd head tail yes "
-    "kill ps wc hostname stat readlink test printf seq grep mount umount mknod setsid nohup trap nproc df find sync"
-).split()
+    *(
+        "sh",
+        "cat",
+        "chmod",
+        "chown",
+        "cp",
+        "dd",
+        "df",
+        "echo",
+        "env",
+        "false",
+        "find",
+        "grep",
+        "head",
+        "hostname",
+        "id",
+    ),
+    *("kill", "ln", "ls", "mkdir", "mknod", "mount", "mv", "nohup", "nproc", "printf", "ps", "pwd", "readlink", "rm"),
+    *("seq", "setsid", "sha256sum", "sleep", "stat", "stty", "sync", "tail", "test", "touch", "true", "tty", "umount"),
+    *("wc", "yes"),
+)
 NAME = "docker.io/library/busybox:latest"
 
 
 def busybox_layer(
-    more: Mapping[str, bytes | None | tuple[str, str]] = {}, *, folders: tuple[str, ...] = ()
+    more: Mapping[str, bytes | tuple[str, str] | None] = {}, *, folders: tuple[str, ...] = ()
 ) -> LayerBlob:
     """A root filesystem of busybox: its program, its applets as links, users and groups; and `more`."""
     need("busybox")
@@ -34,7 +52,7 @@ def busybox_layer(
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
 
-        def add(name: str, what: bytes | None | tuple[str, str], mode: int = 0o755) -> None:
+        def add(name: str, what: bytes | tuple[str, str] | None, mode: int = 0o755) -> None:
             info = tarfile.TarInfo(name)
             info.mode, data = mode, b""
             if what is None:
