@@ -176,6 +176,29 @@ class Volumes:
         remove_folder(doomed)
         return True
 
+    # For repair
+
+    def adopt(self, name: str) -> Volume:
+        """Give a folder that lies there without a row one again, with all that is in it."""
+        from oci.storage.volume_data import settle
+
+        check_volume_name(name)
+        folder = self.folder(name)
+        with self._store.state.transaction() as db:
+            if db.one("SELECT 1 FROM volumes WHERE name = ?", (name,)) is not None:
+                raise NameTaken("volume", name)
+            settle(folder)
+            if not os.path.isdir(f"{folder}/data"):
+                _make_data(folder)
+            # Only names of its own making have 64 digits; whether it once was anonymous nobody knows, so it is kept.
+            return self._add(db, name, None, anonymous=False)
+
+    def remake(self, name: str) -> None:
+        """Make the folder of a volume that has lost it."""
+        with self._store.state.transaction() as db:
+            if db.one("SELECT 1 FROM volumes WHERE name = ?", (name,)) is not None:
+                self._make_folder(name)
+
     def prune(self, *, everything: bool = False, dry_run: bool = False) -> tuple[Volume, ...]:
         """Remove the anonymous volumes that no container uses; with `everything` the named ones too."""
         used = {name for (name,) in self._store.state.all("SELECT DISTINCT volume FROM container_volumes")}

@@ -1,0 +1,267 @@
+"""Layer folders that are not what their rows, or their tars, say.
+
+======================  =====================================================================  ======================
+`layer-leftover`        `layers/.tmp-…` of a killed command: half unpacked                     removed
+`layer-without-folder`  a row whose folder is gone                                             row removed; unpacked
+                                                                                               when it is needed
+`layer-without-row`     a folder that no row knows                                             removed; if a container
+                                                                                               stands on it, unpacked
+                                                                                               again, or else kept
+`layer-altered`         a folder that is not what the layer's tar says (`--deep`), or has      unpacked again, if the
+                        another number of files or bytes than its row says (always)            blob is good, and no
+                                                                                               container runs on it
+======================  =====================================================================  ======================
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from oci.errors import OciError, show
+from oci.layout.walk import walk
+from oci.spec import media_types
+from oci.spec.digest import Digest
+from oci.spec.record import Record
+from oci.storage.finding import Finding, Mend, UnmendedError
+from oci.storage.inventory import layer_names
+from oci.storage.volume_data import remove_folder, sweep_folders
+from oci.streams.atomic import TEMPORARY
+
+if TYPE_CHECKING:
+    from oci.image.image import Image
+    from oci.image.layer import Layer
+    from oci.storage.store import Store
+    from oci.streams.progress import Progress
+
+__all__ = ["MENDS", "find", "find_altered", "find_leftovers", "image_of"]
+
+MAX_SHOWN = 3  # differences of one layer that a message names
+_ID = re.compile("(chain-)?[0-9a-f]{64,128}")
+
+
+def find(store: Store) -> Iterator[Finding]:
+    """Hold folders against rows, and count what is in them."""
+    yield from find_leftovers(store)
+    root = f"{store.root}/layers"
+    names = sorted(os.listdir(root))
+    rows = {name: (size, entries) for name, size, entries in store.state.all("SELECT id, size, entries FROM layers")}
+    for name, counted in rows.items():
+        path = store.layers.path(name)
+        if not os.path.isdir(path):
+            yield _finding("layer-without-folder", name, "its folder is gone")
+        elif (found := store.layers.count(path)) != counted:
+            message = f"has {found[1]} files with {found[0]} bytes; it had {counted[1]} with {counted[0]}"
+            yield _finding("layer-altered", name, message)
+    for name in names:
+        if name not in rows and _ID.fullmatch(name) and os.path.isdir(f"{root}/{name}"):
+            yield _finding("layer-without-row", name, "a folder that the store knows no layer for")
+
+
+def find_leftovers(store: Store) -> Iterator[Finding]:
+    """Folders that nobody is unpacking into any more."""
+    for path in sweep_folders(f"{store.root}/layers", dry_run=True):
+        where = os.path.relpath(path, store.root)
+        yield Finding(code="layer-leftover", where=where, message="left by a killed command", subject=path)
+
+
+def _finding(code: str, name: str, message: str) -> Finding:
+    return Finding(code=code, where=f"layers/{name[:18]}", message=message, subject=name)
+
+
+# Against the tars
+
+
+class Origin(Record):
+    """Where a layer comes from: an image that has it, and its place in it."""
+
+    image: Image
+    number: int
+
+    @property
+    def layer(self) -> Layer:
+        """The layer itself."""
+        return self.image.layers[self.number]
+
+
+def find_altered(store: Store, read: set[Digest], *, progress: Progress | None = None) -> Iterator[Finding]:
+    """Hold every layer folder against the tar in `images/`; blobs that proved good are added to `read`.
+
+    A layer of which no image is there any more can't be held against anything, nor one whose blob is damaged.
+    """
+    known = origins(store)
+    rows = [(name, size) for name, size in store.state.all("SELECT id, size FROM layers ORDER BY made, id")]
+    total, done = sum(size for _, size in rows), 0
+    for name, size in rows:
+        origin = known.get(name)
+        if origin is not None and os.path.isdir(store.layers.path(name)):
+            try:
+                differing = _differences(store, name, origin)
+                read.add(origin.layer.descriptor.digest)
+            except OciError:  # the blob's fault, which is found where blobs are read
+                differing = []
+            if differing:
+                more = f" and {len(differing) - MAX_SHOWN} more" if len(differing) > MAX_SHOWN else ""
+                shown = ", ".join(f"/{show(path)} {what}" for path, what in differing[:MAX_SHOWN])
+                yield _finding("layer-altered", name, f"is not what its tar says: {shown}{more}")
+        done += size
+        if progress is not None:
+            progress(done, total, f"layer {name[:18]}")
+
+
+def _differences(store: Store, name: str, origin: Origin) -> list[tuple[bytes, str]]:
+    from oci.drivers.layer_compare import differences
+
+    with _scratch(store) as scratch:
+        return list(
+            differences(
+                origin.layer,
+                store.layers.path(name),
+                scratch,
+                form=store.layers.form,
+                parents=_parents(store, origin),
+                rootless=store.layers.rootless,
+            )
+        )
+
+
+def _parents(store: Store, origin: Origin) -> list[str]:
+    """The folders of the layers below."""
+    names = layer_names(origin.image.config.model)[: origin.number]
+    paths = [[store.layers.path(name) for name in pair] for pair in names]
+    return [next((path for path in pair if os.path.isdir(path)), pair[0]) for pair in paths]
+
+
+@contextmanager
+def _scratch(store: Store) -> Iterator[str]:
+    import fcntl
+
+    path = f"{store.root}/layers/{TEMPORARY}{os.urandom(8).hex()}"
+    os.mkdir(path, 0o700)
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        os.mkdir(f"{path}/fs", 0o700)
+        yield f"{path}/fs"
+    finally:
+        remove_folder(path)
+        os.close(fd)
+
+
+def origins(store: Store) -> dict[str, Origin]:
+    """For every name that a layer's folder can have, an image that has the layer."""
+    found: dict[str, Origin] = {}
+    for image in images(store):
+        for number, pair in enumerate(layer_names(image.config.model)):
+            for name in pair if number < len(image.manifest.model.layers) else ():
+                found.setdefault(name, Origin(image=image, number=number))
+    return found
+
+
+def images(store: Store) -> Iterator[Image]:
+    """Every image that is stored and can be read."""
+    from oci.image.image import Image
+
+    seen: set[Digest] = set()
+    blobs = store.images.blobs
+    try:
+        entries = store.images.index().model.manifests
+    except OciError:
+        return
+    for entry in entries:
+        try:
+            for found in walk(blobs, entry):
+                if media_types.is_manifest(found.media_type) and found.digest not in seen and blobs.has(found.digest):
+                    seen.add(found.digest)
+                    image = Image.load(blobs, found)
+                    if len(image.layers) == len(image.config.model.diff_ids):
+                        yield image
+        except OciError:  # an artifact, or damaged: that is found where blobs are read
+            continue
+
+
+def image_of(store: Store, manifest: str) -> Image | None:
+    """The image of that manifest (a digest), if it is stored and can be read."""
+    return next((image for image in images(store) if str(image.descriptor.digest) == manifest), None)
+
+
+# Mending
+
+
+def _sweep(store: Store, finding: Finding) -> str:
+    sweep_folders(f"{store.root}/layers")
+    if os.path.lexists(finding.subject):
+        raise UnmendedError("somebody is working on it")
+    return "removed"
+
+
+def _drop_row(store: Store, finding: Finding) -> str:
+    with store.state.transaction() as db:
+        db.run("DELETE FROM layers WHERE id = ?", (finding.subject,))
+    return "its row was removed; the layer is unpacked again when it is needed"
+
+
+def _drop_folder(store: Store, finding: Finding) -> str:
+    name = finding.subject
+    if store.state.one("SELECT 1 FROM layers WHERE id = ?", (name,)) is not None:
+        return "has a row again"
+    if name in store.containers.layer_ids():
+        origin = origins(store).get(name)
+        if origin is None:
+            raise UnmendedError("kept: a container stands on it, and its image is not here to unpack it again")
+        return _replace(store, name, origin.image)
+    _take_away(store, name)
+    return "removed"
+
+
+def _unpack_again(store: Store, finding: Finding) -> str:
+    name = finding.subject
+    origin = origins(store).get(name)
+    if origin is None:
+        raise UnmendedError("no image here has it any more; remove the containers that stand on it")
+    running = [row.name for row in store.containers.list() if name in row.layers and row.status == "running"]
+    if running:
+        raise UnmendedError(f"stop the containers first that run on it: {', '.join(running)}")
+    try:
+        with origin.layer.open() as chunks:
+            for _ in chunks:
+                pass
+    except OciError as error:
+        raise UnmendedError(f"its blob is no better: {error}") from None
+    return _replace(store, name, origin.image)
+
+
+def _replace(store: Store, name: str, image: Image) -> str:
+    """Put a folder aside, unpack its layer again, and remove the old one; or put it back."""
+    aside = _take_away(store, name, keep=True)
+    try:
+        store.layers.ensure(image, warn=store.warn)
+        if not os.path.isdir(store.layers.path(name)):
+            raise UnmendedError("its image has no such layer any more")
+    except BaseException:
+        if not os.path.lexists(f"{store.root}/layers/{name}"):
+            os.rename(aside, f"{store.root}/layers/{name}")
+        raise
+    remove_folder(aside)
+    return "was unpacked again"
+
+
+def _take_away(store: Store, name: str, *, keep: bool = False) -> str:
+    aside = f"{store.root}/layers/{TEMPORARY}{os.urandom(8).hex()}"
+    os.rename(f"{store.root}/layers/{name}", aside)
+    with store.state.transaction() as db:
+        db.run("DELETE FROM layers WHERE id = ?", (name,))
+    if not keep:
+        remove_folder(aside)
+    return aside
+
+
+MENDS: dict[str, Mend] = {
+    "layer-leftover": _sweep,
+    "layer-without-folder": _drop_row,
+    "layer-without-row": _drop_folder,
+    "layer-altered": _unpack_again,
+}

@@ -1,0 +1,107 @@
+"""Which blobs and layers each entry of the store's index needs: what `df`, `prune` and `check` count with.
+
+Only documents are read. What can't be read needs nothing that we know of; whoever removes blobs asks `collect.gc`,
+which removes nothing as long as there is such a document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from oci.errors import OciError
+from oci.layout import refs
+from oci.layout.blobs import is_at_hand
+from oci.layout.documents import read_config, read_manifest
+from oci.layout.walk import walk
+from oci.spec import media_types
+from oci.spec.descriptor import Descriptor
+from oci.spec.digest import Digest
+from oci.spec.record import Record
+
+if TYPE_CHECKING:
+    from oci.layout.layout import Layout
+    from oci.spec.config import ImageConfig
+    from oci.spec.manifest import Manifest
+    from oci.storage.store import Store
+
+__all__ = ["Entry", "StockedImage", "inventory", "layer_names"]
+
+
+class StockedImage(Record):
+    """One image that is stored: its ID (digest of the config), its manifest, what it needs.
+
+    `layers` has for each layer the ids that its folder may have: by its diff_id, or by its chain id (layers.py).
+    """
+
+    id: str
+    manifest: Descriptor
+    layers: tuple[tuple[str, str], ...]
+    blobs: frozenset[Digest]
+
+
+class Entry(Record):
+    """One entry of index.json: its name, the images that are stored of it, and all blobs that it leads to."""
+
+    name: str | None
+    descriptor: Descriptor
+    images: tuple[StockedImage, ...]
+    blobs: frozenset[Digest]
+
+
+def inventory(store: Store) -> tuple[Entry, ...]:
+    """Every entry of the index, in its order. Raises what reading index.json raises."""
+    known: dict[Digest, StockedImage | None] = {}
+    return tuple(_entry(store.images, descriptor, known) for descriptor in store.images.index().model.manifests)
+
+
+def _entry(layout: Layout, descriptor: Descriptor, known: dict[Digest, StockedImage | None]) -> Entry:
+    blobs, images = set(), []
+    for found in _reachable(layout, descriptor):
+        if layout.blobs.has(found.digest):
+            blobs.add(found.digest)
+        if media_types.is_manifest(found.media_type) and is_at_hand(layout.blobs, found):
+            if found.digest not in known:
+                known[found.digest] = _image(layout, found)
+            image = known[found.digest]
+            if image is not None:
+                images.append(image)
+    return Entry(name=refs.name_of(descriptor), descriptor=descriptor, images=tuple(images), blobs=frozenset(blobs))
+
+
+def _reachable(layout: Layout, descriptor: Descriptor) -> Iterator[Descriptor]:
+    yield descriptor
+    with suppress(OciError):
+        for found in walk(layout.blobs, descriptor, subjects=True):
+            if found.digest != descriptor.digest:
+                yield found
+
+
+def _image(layout: Layout, descriptor: Descriptor) -> StockedImage | None:
+    """An image that can be read; None for anything else (an artifact, a signature, a damaged one)."""
+    try:
+        model = read_manifest(layout.blobs, descriptor).model
+        if not media_types.is_config(model.config.media_type):
+            return None
+        layers = _layers(layout, model)
+    except OciError:
+        return None
+    named = (descriptor, model.config, *model.layers)
+    return StockedImage(
+        id=str(model.config.digest),
+        manifest=descriptor,
+        layers=layers,
+        blobs=frozenset(one.digest for one in named if layout.blobs.has(one.digest)),
+    )
+
+
+def _layers(layout: Layout, model: Manifest) -> tuple[tuple[str, str], ...]:
+    config = read_config(layout.blobs, model.config, media_type=model.config.media_type).model
+    return layer_names(config)
+
+
+def layer_names(config: ImageConfig) -> tuple[tuple[str, str], ...]:
+    """The two names that the folder of each layer of an image can have, bottom first."""
+    pairs = zip(config.diff_ids, config.chain_ids(), strict=True)
+    return tuple((diff_id.encoded, f"chain-{chain_id.encoded}") for diff_id, chain_id in pairs)

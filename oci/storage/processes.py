@@ -1,0 +1,136 @@
+"""Processes of a container, for who only has a folder or a cgroup of it: nothing may be removed under a living one.
+
+A supervisor has the container's ID among its arguments, a runtime keeps the first process in `run/<runtime>/<id>/`
+(runc and crun: state.json or status), and a cgroup `ocikit-<id>` lists its processes. All three are asked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal as signals
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from oci.linux.process import Identity
+    from oci.storage.store import Store
+
+__all__ = ["CGROUPS", "cgroups_named", "kill_and_wait", "processes_in", "processes_of", "runtime_process"]
+
+CGROUPS = "/sys/fs/cgroup"
+PREFIX = "ocikit-"
+MAX_STATE = 1 << 20  # bytes of a runtime's state file; runc's have 30 KB
+MAX_CMDLINE = 4096
+_PATIENCE = 10_000  # milliseconds for a killed process to go
+
+
+def processes_of(store: Store, container_id: str) -> tuple[int, ...]:
+    """The pids of what lives of a container, as far as can be seen."""
+    found = set(_with_argument(container_id))
+    for folder in runtime_folders(store, container_id):
+        pid = runtime_process(folder)
+        if pid is not None:
+            found.add(pid)
+    for cgroup in cgroups_named(PREFIX + container_id):
+        found.update(processes_in(cgroup))
+    return tuple(sorted(found))
+
+
+def runtime_folders(store: Store, container_id: str) -> list[str]:
+    """The folders in which runtimes keep what they know of a container."""
+    run = f"{store.root}/run"
+    with suppress(FileNotFoundError):
+        return [path for name in sorted(os.listdir(run)) if os.path.isdir(path := f"{run}/{name}/{container_id}")]
+    return []
+
+
+def runtime_process(folder: str) -> int | None:
+    """The living first process of a container by a runtime's state; None when it is dead, or was never there."""
+    for name, pid_key, start_key in (
+        ("state.json", "init_process_pid", "init_process_start"),
+        ("status", "pid", "process-start-time"),
+    ):
+        state = _read(f"{folder}/{name}")
+        pid, start = state.get(pid_key), state.get(start_key)
+        if isinstance(pid, int) and pid > 0 and _started(pid) == (int(start) if isinstance(start, int) else None):
+            return pid
+    return None
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            value = json.loads(file.read(MAX_STATE))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _started(pid: int) -> int | None:
+    from oci.linux.process import identity
+
+    try:
+        found = identity(pid)
+    except ProcessLookupError:
+        return None
+    return found.start if found.alive() else None
+
+
+def _with_argument(text: str) -> Iterator[int]:
+    wanted = text.encode()
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with suppress(OSError), open(f"/proc/{name}/cmdline", "rb") as file:
+                if wanted in file.read(MAX_CMDLINE).split(b"\0"):
+                    yield int(name)
+
+
+def cgroups_named(name: str | None = None) -> tuple[str, ...]:
+    """The cgroups of that name at the top of every hierarchy; with None all that begin as ours do."""
+    found = []
+    for parent in _hierarchies():
+        with suppress(OSError):
+            for one in sorted(os.listdir(parent)):
+                path = f"{parent}/{one}"
+                if (one == name if name is not None else one.startswith(PREFIX)) and os.path.isdir(path):
+                    found.append(path)
+    return tuple(found)
+
+
+def _hierarchies() -> list[str]:
+    """The mount points of cgroup file systems (version 1: one for each group of controllers)."""
+    from oci.linux.mounts import mounts
+
+    found = [one.target for one in mounts() if one.fstype in ("cgroup", "cgroup2") and one.root == "/"]
+    return list(dict.fromkeys(found))
+
+
+def processes_in(cgroup: str) -> tuple[int, ...]:
+    """The processes in a cgroup and those below it."""
+    found: set[int] = set()
+    for folder, _, _ in os.walk(cgroup):
+        with suppress(OSError), open(f"{folder}/cgroup.procs", "rb") as file:
+            found.update(int(word) for word in file.read().split())
+    return tuple(sorted(found))
+
+
+def kill_and_wait(process: Identity, signal: signals.Signals) -> None:
+    """Send a signal to that very process, and wait until it is gone (it need not be our child)."""
+    from oci.linux.process import pidfd_open, pidfd_send_signal
+
+    try:
+        fd = pidfd_open(process.pid)
+    except ProcessLookupError:
+        return
+    try:
+        if process.alive():  # asked with the descriptor in hand: it is no other process now
+            with suppress(ProcessLookupError):
+                pidfd_send_signal(fd, signal)
+            poll = select.poll()
+            poll.register(fd, select.POLLIN)
+            poll.poll(_PATIENCE)
+    finally:
+        os.close(fd)
