@@ -17,7 +17,15 @@ from tests.support.images import OCI_INDEX, LayoutMaker, index, tar_layer
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SOURCE_DATE_EPOCH", "OCIKIT_DEBUG", "OCIKIT_ROOT", "NO_COLOR", "FORCE_COLOR"):
+    for name in (
+        "SOURCE_DATE_EPOCH",
+        "OCIKIT_DEBUG",
+        "OCIKIT_ROOT",
+        "OCIKIT_DRIVER",
+        "OCIKIT_RUNTIME",
+        "NO_COLOR",
+        "FORCE_COLOR",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -61,6 +69,17 @@ def program() -> Callable[..., subprocess.CompletedProcess[str]]:
             check=False,
             **options,
         )
+
+    return _run
+
+
+@pytest.fixture
+def apart(program: Callable[..., subprocess.CompletedProcess[str]]) -> Run:
+    """Run a command line as a program: one that enters a user namespace must not take the tests along."""
+
+    def _run(*arguments: object, **options: Any) -> Result:
+        done = program(*arguments, **options)
+        return Result(done.returncode, done.stdout, done.stderr)
 
     return _run
 
