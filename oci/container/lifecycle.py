@@ -128,6 +128,8 @@ def wait(container: Container) -> int | None:
     if container.row.status == "running":
         ended = watch(container)  # by its supervisor, which tells even of one that is removed at its end
         if ended is not None and ended.status is not None:
+            with suppress(ContainerNotFound):
+                container.refresh()
             return ended.status
         _ended(container.row.init, float("inf"))
         _see_end(container)
