@@ -37,7 +37,8 @@ class Written:
     """What a container wrote: a directory, read by `marks`, against the layers of its snapshot (of `form`).
 
     `links_kept` says that the directory shows the hard links that there are, so that one that is missing was broken by
-    the container. `settled` as in differences.py.
+    the container. `folder_times` False says that a copy-up leaves its time on the directory that it is made in: there
+    a directory's time is only told where a name in it came or went. `settled` as in differences.py.
     """
 
     def __init__(
@@ -48,10 +49,11 @@ class Written:
         form: Form,
         *,
         links_kept: bool = False,
+        folder_times: bool = True,
         settled: Callable[[os.stat_result], bool] = lambda _status: False,
     ) -> None:
         self._snapshot, self._source, self._marks, self._form = snapshot, source, marks, form
-        self._links_kept, self._settled = links_kept, settled
+        self._links_kept, self._folder_times, self._settled = links_kept, folder_times, settled
 
     def changes(self) -> Iterator[Change]:
         """What a person is told, in the order of a scan."""
@@ -70,9 +72,15 @@ class Written:
         exclude: Iterable[str | bytes] = (),
         warn: Callable[[bytes, str], object] | None = None,
     ) -> Iterator[tuple[Entry, Data]]:
-        """The entries of a layer, with whiteouts; what they say of a file is as scan.py has it."""
+        """The entries of a layer, with whiteouts; what they say of a file is as scan.py has it.
+
+        An ordinary user outside a namespace has all files himself: kept, they are root's and those that are noted.
+        """
         exclude = tuple(exclude)
+        if owner == "keep" and os.geteuid():
+            owner = "auto"
         changes, links = Changes(), Links()
+        timed: set[bytes] = set()  # directories whose time may be a copy-up's
         with Folders([self._source]) as upper, Folders(self._snapshot.lowers) as lowers:
             walk = self._walk(
                 upper,
@@ -84,6 +92,12 @@ class Written:
             )
             for difference in walk:
                 path, kind = difference.path, difference.kind
+                if kind == "times" and difference.directory and not self._folder_times:
+                    timed.add(path)
+                    continue
+                if path and (parent := path.rpartition(b"/")[0]) in timed and kind in ("added", "deleted"):
+                    timed.remove(parent)
+                    changes.modified.add(parent)
                 if kind == "deleted":
                     changes.deleted.append(path)
                     continue

@@ -36,10 +36,11 @@ Times = Callable[[int], int]
 class Difference:
     """A path and how it differs. "times": in its modification time alone; "same": not, but it has other names.
 
-    `before` and `after` are the identities of the file in the layers and now, where it has several names.
+    `before` and `after` are the identities of the file in the layers and now, where it has several names. `directory`
+    is set where it is one now, and was.
     """
 
-    __slots__ = ("after", "before", "kind", "path")
+    __slots__ = ("after", "before", "directory", "kind", "path")
 
     def __init__(
         self,
@@ -47,8 +48,10 @@ class Difference:
         kind: Kind,
         before: Inode | None = None,
         after: Inode | None = None,
+        *,
+        directory: bool = False,
     ) -> None:
-        self.path, self.kind, self.before, self.after = path, kind, before, after
+        self.path, self.kind, self.before, self.after, self.directory = path, kind, before, after, directory
 
 
 class _Level:
@@ -110,7 +113,7 @@ class Walk:
             below = LowerName(os.fstat(below_fd), top.layers[0], True)
             kind = self._compare(b"", b".", status, below)
             if kind != "same":
-                yield Difference(b"", kind)
+                yield Difference(b"", kind, directory=True)
         self._enter(b"", top if top.layers else None, False)
 
     def _enter(self, path: bytes, directory: LowerDirectory | None, whole: bool) -> _Level:
@@ -155,14 +158,15 @@ class Walk:
             if not below.in_image:
                 kind = "added" if kind == "modified" else "same"
             if kind != "same":
-                yield from self._tell(Difference(path, kind, before, after))
+                directory = stat.S_ISDIR(status.st_mode)
+                yield from self._tell(Difference(path, kind, before, after, directory=directory))
             elif before or after:
                 yield Difference(path, "same", before, after)
         if stat.S_ISDIR(status.st_mode):
-            directory = None
+            merged = None
             if below is not None and below.is_directory and level.directory is not None:
-                directory = self._lower.enter(level.directory, name, below)
-            entered = self._enter(path, directory, level.whole)
+                merged = self._lower.enter(level.directory, name, below)
+            entered = self._enter(path, merged, level.whole)
             entered.untold = below is not None and not below.in_image and kind == "same"
 
     def _tell(self, difference: Difference) -> Iterator[Difference]:

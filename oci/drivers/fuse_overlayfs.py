@@ -8,6 +8,9 @@ to outlive anybody, and none is left.
 Options, and why: `writeback=0`, so that the upper directory holds what a container wrote as soon as it was written;
 no `squash…`, no `xattr_permissions`: owners are real ones, set in the user namespace. Renaming a directory of a layer
 gives EXDEV, as in overlay. Paths with a colon can't be said to it.
+
+A copy-up changes the time of the directories above it, which overlayfs gives back. So a directory's time is only taken
+for the container's doing where a name in it came or went.
 """
 
 from __future__ import annotations
@@ -148,7 +151,7 @@ class FuseOverlayfs:
         )
 
     def _written(self, snapshot: Snapshot) -> Written:
-        return Written(snapshot, snapshot.upper, FuseMarks(), self.form)
+        return Written(snapshot, snapshot.upper, FuseMarks(), self.form, folder_times=False)
 
     def size(self, snapshot: Snapshot) -> int:
         """See Driver."""
