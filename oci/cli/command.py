@@ -62,9 +62,10 @@ def _note(context: typer.Context, parameter: typer.CallbackParam, value: str | N
     return value
 
 
-def _store_option(name: str) -> Any:
+def _store_option(name: str, metavar: str) -> Any:
     """Not in each command's help: `ocikit --help` has it."""
-    return typer.Option(name, callback=_note, expose_value=False, hidden=True)
+    help_ = "The same as before the command."
+    return typer.Option(name, metavar=metavar, help=help_, callback=_note, expose_value=False, hidden=True)
 
 
 def _common(
@@ -77,9 +78,9 @@ def _common(
     debug: Annotated[
         bool, typer.Option("--debug", expose_value=False, help="Show a traceback when something fails.")
     ] = False,
-    root: Annotated[str | None, _store_option("--root")] = None,
-    driver: Annotated[str | None, _store_option("--driver")] = None,
-    runtime: Annotated[str | None, _store_option("--runtime")] = None,
+    root: Annotated[str | None, _store_option("--root", "DIR")] = None,
+    driver: Annotated[str | None, _store_option("--driver", "NAME")] = None,
+    runtime: Annotated[str | None, _store_option("--runtime", "NAME")] = None,
 ) -> None:
     """Never called: `entry` looks for --debug itself, it must work however early a command fails."""
 

@@ -47,7 +47,6 @@ def ps(
 
     \b
     Example:
-      ocikit ps
       ocikit ps -a --filter status=exited --filter label=team=web
       ocikit ps -a --json
     """

@@ -56,7 +56,7 @@ def ls(
 
     \b
     Example:
-      ocikit ls
+      ocikit ls --all
       ocikit ls ./images
       ocikit ls oci-archive:images.tar --json
       ocikit ls docker://quay.io/podman/hello

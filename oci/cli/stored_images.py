@@ -24,7 +24,7 @@ def list_images(session: Session, named: StoreRef | None, *, all_images: bool, o
 
     if not os.path.lexists(f"{store_root(session)}/store.db"):
         if named is not None:
-            raise not_stored(named.name)
+            raise not_stored(named.name, may_be_path=True)
         _print([], only_ids=only_ids, json=json)  # nothing is made by looking
         return
     from oci.inspect.listing import rows
@@ -36,7 +36,7 @@ def list_images(session: Session, named: StoreRef | None, *, all_images: bool, o
         if named is not None:
             found = [row for row in found if row.tag is not None and _is_meant(row.tag, named)]
             if not found:
-                raise not_stored(named.name)
+                raise not_stored(named.name, may_be_path=True)
         _print([(_image_id(store, row), row) for row in found], only_ids=only_ids, json=json)
 
 

@@ -152,13 +152,14 @@ def open_stored(session: Session, reference: StoreRef) -> ImageSource:
         raise
 
 
-def not_stored(name: str) -> RefNotFound:
+def not_stored(name: str, *, may_be_path: bool = False) -> RefNotFound:
     """What to say of a name that the store doesn't have: an image comes by `pull`, a layout has a path."""
     shown = show(name)
     path = name.partition(":")[0]
     layout = f"; the layout here is ./{shown}" if path and os.path.lexists(path) else ""
     hint = f"`ocikit pull {shown}` brings it, docker://{shown} names it in its registry{layout}"
-    return RefNotFound(name, "the local store", None, hint=hint)
+    where = "the local store, and there is no such file or directory" if may_be_path else "the local store"
+    return RefNotFound(name, where, None, hint=hint)
 
 
 @contextmanager

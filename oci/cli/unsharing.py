@@ -28,7 +28,6 @@ def unshare(
 
     \b
     Example:
-      ocikit unshare
       ocikit unshare ls -ln ~/.local/share/ocikit/volumes/data/data
       ocikit unshare sh -c 'cd "$(ocikit mount web)" && du -sh .'
     """

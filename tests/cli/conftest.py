@@ -16,7 +16,8 @@ from tests.support.images import OCI_INDEX, LayoutMaker, index, tar_layer
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Nothing of the caller's settings, and a local store that no other test has."""
     for name in (
         "SOURCE_DATE_EPOCH",
         "OCIKIT_DEBUG",
@@ -27,6 +28,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         "FORCE_COLOR",
     ):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OCIKIT_ROOT", str(tmp_path_factory.getbasetemp() / "no-store"))
 
 
 @pytest.fixture

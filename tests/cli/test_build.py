@@ -128,7 +128,7 @@ def test_an_unusable_source_date_epoch_is_wrong_usage(
         (["scratch", "app:relative", "-t", "./new:v1"], 2),
         (["scratch", "app:/../..", "-t", "./new:v1"], 1),
         (["./nowhere:v1", "app", "-t", "./new:v1"], 1),
-        (["scratch", "app", "-t", "new"], 2),
+        (["scratch", "app", "-t", "NEW"], 2),
         (["scratch", "app"], 2),
         (["scratch", "-t", "./new:v1"], 2),
         (["scratch", "app", "-t", "./new:v1", "--owner", "root"], 2),

@@ -37,7 +37,8 @@ def test_no_command_is_in_the_table_twice_or_said_to_come_later() -> None:
 
 def test_the_contract_of_this_version_is_offered() -> None:
     wanted = (
-        "init ls inspect history files tag untag gc copy verify append config unpack"
+        "init ls inspect history files tag untag gc copy verify append config unpack pull push rmi"
+        " create run start exec stop kill wait restart ps logs rm rename port diff commit export cp mount umount unshare"
         " login logout tags referrers delete serve artifact attach"
     )
     assert set(COMMANDS) == set(wanted.split())
@@ -92,7 +93,7 @@ def test_completion_offers_the_commands(run: Run, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("COMP_CWORD", "1")
     result = run()
     assert result.status == 0
-    assert result.out.split() == ["untag", "unpack"]
+    assert result.out.split() == ["untag", "unshare", "unpack"]
 
 
 def test_completion_can_be_shown_and_installed(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
@@ -117,7 +118,7 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        ("ocikit un", ["untag", "unpack"]),
+        ("ocikit un", ["untag", "unshare", "unpack"]),
         ("ocikit --ver", ["--version"]),
         ("ocikit unpack --ro", ["--rootless"]),
         ("ocikit verify --f", ["--fast", "--format", "--foreign-layers"]),

@@ -74,7 +74,8 @@ def test_ls_of_something_else_is_an_error(run: Run, here: Path) -> None:
     (here / "folder").mkdir()
     assert run("ls", "file").status == 1
     assert "not an image layout" in run("ls", "folder").error
-    assert "no such directory" in run("ls", "nowhere").error
+    assert "no such directory" in run("ls", "./nowhere").error
+    assert "no such file or directory" in run("ls", "nowhere").error
     assert run("ls", "oci-archive:nowhere").error == "error: nowhere: no such file"
 
 

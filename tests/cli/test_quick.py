@@ -96,7 +96,7 @@ def test_anything_else_is_left_to_typer(text: str) -> None:
 
 
 def test_options_of_every_command_reach_the_session_wherever_they_stand() -> None:
-    for text in ("-q --root /s ls", "ls -q --root=/s", "ls --quiet --root /s"):
+    for text in ("-q --root /s history x", "history -q --root=/s x", "history --quiet --root /s x"):
         line = quick.read(text.split())
         assert line is not None
         assert line.session.quiet

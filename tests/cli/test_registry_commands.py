@@ -307,7 +307,6 @@ def test_a_name_is_a_host_or_a_repository(text: str, meant: tuple[str, str | Non
         (["config", "docker://a.b/x", "-t", "docker://c.d/x", "--creds", "u:p"], "--creds is for one registry"),
         (["copy", "./images:v1", "docker://a.b/x@sha256:" + "0" * 64], "named by a tag"),
         (["gc", "docker://a.b/x"], "works on a layout directory"),
-        (["inspect", "alpine:3"], "an image in a registry is docker://alpine:3"),
     ],
 )
 def test_wrong_usage_says_what_to_do(run: Run, images: Path, arguments: list[str], says: str) -> None:
