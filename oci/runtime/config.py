@@ -76,10 +76,15 @@ class Facts(Record):
 
 
 class MountPoint(Record):
-    """A path that has to be there before the container starts: "dir" or "file"."""
+    """A path that has to be there before the container starts: "dir" or "file".
+
+    `mode` is what it gets where the image hasn't got it. runc up to 1.1 gives a tmpfs the mode of the directory that
+    it covers, whatever the options say; so a place made for one has the mode that the tmpfs shall have.
+    """
 
     path: str
     kind: str
+    mode: int = 0o755
 
 
 class _Machine(Record):
@@ -373,8 +378,9 @@ def mount_points(settings: RunSettings, image: ImageConfig, root_fd: int | None 
     directory = working_directory(image, settings)
     kinds.setdefault(directory if root_fd is None else settle(root_fd, directory, "working directory", targets), "dir")
     covers = {"/proc", "/dev", "/sys", *targets}
+    modes = {place.target: mounts.tmpfs_mode(place.setting) for place in places if place.setting.type == "tmpfs"}
     made = [
-        MountPoint(path=path, kind=kind)
+        MountPoint(path=path, kind=kind, mode=modes.get(path, 0o755))
         for path, kind in kinds.items()
         if path != "/" and not any(path != cover and below(path, cover) for cover in covers)
     ]

@@ -14,7 +14,7 @@ from re import Match
 
 from oci.errors import RuntimeFailed, show
 
-__all__ = ["ALREADY", "GONE", "NOT_RUNNING", "failure", "message_of"]
+__all__ = ["GONE", "NOT_RUNNING", "failure", "message_of"]
 
 MAX_LOG = 1 << 16  # bytes of a runtime's log that are read: its last lines
 
@@ -23,7 +23,6 @@ NOT_RUNNING = re.compile(
     r"container not running|not running|process already finished|kill container: No such process|is not running"
     r"|cannot (?:exec|pause|update|kill).*stopped"
 )
-ALREADY = re.compile(r"already exists")
 
 # What stands before the words that matter.
 _NOISE = re.compile(

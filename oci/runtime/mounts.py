@@ -212,6 +212,12 @@ def tmpfs_options(setting: MountSetting) -> tuple[str, ...]:
     return tuple(f"{word}={value}" if value else word for word, value in chosen.items())
 
 
+def tmpfs_mode(setting: MountSetting) -> int:
+    """The mode of a tmpfs: what its options say, else the kernel's own."""
+    modes = [option[5:] for option in tmpfs_options(setting) if option.startswith("mode=")]
+    return int(modes[-1], 8) if modes else 0o1777
+
+
 def read_only_mounts(mounts: list[dict[str, object]], taken: Iterable[str]) -> list[dict[str, object]]:
     """With a read-only root docker's own mounts are read-only too, but for those that every program writes to."""
     writable = {"/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue", *taken}

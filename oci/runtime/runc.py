@@ -14,10 +14,10 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from oci.errors import RuntimeFailed, show
-from oci.runtime.failures import ALREADY, GONE, MAX_LOG, NOT_RUNNING, failure, message_of
+from oci.runtime.failures import GONE, MAX_LOG, NOT_RUNNING, failure, message_of
 from oci.runtime.found import Found
 from oci.spec.record import Record
 from oci.spec.wire import dumps
@@ -91,12 +91,12 @@ class Runtime:
         if console_socket is not None:
             words += ["--console-socket", console_socket]
         with self._pid_file(pid_file) as file:
-            self._run("create", [*words, "--pid-file", file, id], streams=streams, seconds=LONG, before=before)
+            self._call("create", [*words, "--pid-file", file, id], streams=streams, seconds=LONG, before=before)
             return self._pid("create", file)
 
     def start(self, id: str) -> None:  # noqa: A002
         """Let the container's program begin. Raises RuntimeFailed."""
-        self._run("start", [id], seconds=LONG)
+        self._call("start", [id], seconds=LONG)
 
     def kill(self, id: str, signal: int | str, *, all: bool = False) -> bool:  # noqa: A002
         """Send a signal to the first process, or to all. False: there is nothing (any more) to send it to."""
@@ -105,7 +105,7 @@ class Runtime:
         except _SaidError as error:
             if GONE.search(error.said) or NOT_RUNNING.search(error.said):
                 return False
-            raise
+            raise error.told() from None
         return True
 
     def delete(self, id: str, *, force: bool = False) -> bool:  # noqa: A002
@@ -115,7 +115,7 @@ class Runtime:
         except _SaidError as error:
             if GONE.search(error.said):
                 return False
-            raise
+            raise error.told() from None
         return True
 
     def state(self, id: str) -> State | None:  # noqa: A002
@@ -125,7 +125,7 @@ class Runtime:
         except _SaidError as error:
             if GONE.search(error.said):
                 return None
-            raise
+            raise error.told() from None
         try:
             value = json.loads(raw)
             return State(id=value["id"], status=value["status"], pid=int(value.get("pid", 0)), bundle=value["bundle"])
@@ -152,20 +152,27 @@ class Runtime:
             with open(document, "wb") as writing:
                 writing.write(dumps(process))
             words += ["--process", document, "--pid-file", file, id]
-            self._run("exec", words, streams=streams, seconds=LONG)
+            self._call("exec", words, streams=streams, seconds=LONG)
             return self._pid("exec", file)
 
     def pause(self, id: str) -> None:  # noqa: A002
         """Stop all processes by the freezer. Raises RuntimeFailed."""
-        self._run("pause", [id])
+        self._call("pause", [id])
 
     def resume(self, id: str) -> None:  # noqa: A002
         """Let paused processes go on. Raises RuntimeFailed."""
-        self._run("resume", [id])
+        self._call("resume", [id])
 
     def update(self, id: str, resources: Mapping[str, object]) -> None:  # noqa: A002
         """Change what a container may use (the document's `linux.resources`). Raises RuntimeFailed."""
-        self._run("update", ["--resources", "-", id], given=dumps(resources))
+        self._call("update", ["--resources", "-", id], given=dumps(resources))
+
+    def _call(self, verb: str, words: Sequence[str], **how: Any) -> bytes:
+        """Run the runtime. Raises RuntimeFailed."""
+        try:
+            return self._run(verb, words, **how)
+        except _SaidError as error:
+            raise error.told() from None
 
     def _run(
         self,
@@ -178,7 +185,7 @@ class Runtime:
         given: bytes | None = None,
         before: Callable[[], None] | None = None,
     ) -> bytes:
-        """Run the runtime; what it printed, where that is wanted. Raises _SaidError."""
+        """Run the runtime; what it printed, where that is wanted. Raises _SaidError, RuntimeFailed."""
         with self._file("log") as log:
             command = [self.found.path, "--root", self.folder, "--log", log, "--log-format", "json", verb, *words]
             status, printed = run(self.found.name, verb, command, streams or Streams(), seconds, output, given, before)
@@ -218,17 +225,16 @@ class Runtime:
             raise RuntimeFailed(f"{self.found.name} {verb}: it wrote no process id") from None
 
 
-class _SaidError(RuntimeFailed):
-    """A failure in our words that still knows the runtime's."""
+class _SaidError(Exception):
+    """A failure in the runtime's own words; it never leaves this module."""
 
     def __init__(self, runtime: str, verb: str, said: str) -> None:
-        made = failure(runtime, verb, said)
-        super().__init__(made.reason, status=made.status)
-        self.said = said
+        self.runtime, self.verb, self.said = runtime, verb, said
+        super().__init__(said)
 
-    @property
-    def already(self) -> bool:
-        return ALREADY.search(self.said) is not None
+    def told(self) -> RuntimeFailed:
+        """The same in ours."""
+        return failure(self.runtime, self.verb, self.said)
 
 
 def run(

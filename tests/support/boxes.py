@@ -31,7 +31,9 @@ from tests.support.namespaces import rootless
 from tests.support.peers import need
 from tests.support.users import as_user
 
-APPLETS = "sh id cat mount ls env hostname true false sleep grep ip stat touch chroot unshare dd mkdir pwd wc df kill"
+APPLETS = (
+    "sh id cat mount ls env echo hostname true false sleep grep ip stat touch chroot unshare dd mkdir pwd wc df kill"
+)
 PASSWD = "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1::/daemon:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\n"
 GROUP = "root:x:0:\ndaemon:x:1:\nvideo:x:44:app\napp:x:1001:\naudio:x:29:app,other\n"
 WHO = ("root", "single", "ranges")
@@ -46,6 +48,7 @@ class Box(NamedTuple):
     status: int
     output: str
     config: dict[str, Any]
+    runtime: str  # what was found, to be remembered
 
 
 class Extra(NamedTuple):
@@ -78,10 +81,15 @@ def contain(
     settings = settings or RunSettings()
     words = ("sh", "-c", script) if isinstance(script, str) else tuple(script)
     settings = settings if settings.args or settings.entrypoint is not None else settings.replace(args=words)
-    work = (settings, image or image_of(), extra or Extra())
-    if who == "root":
-        return as_user(_contain, *work, uid=0, gid=0)
-    return rootless(_contain, *work, ranges=who == "ranges")
+    extra = extra or Extra()
+    known = (who, *extra.names)
+    work = (settings, image or image_of(), extra, _found.get(known))
+    box = as_user(_contain, *work, uid=0, gid=0) if who == "root" else rootless(_contain, *work, ranges=who == "ranges")
+    _found[known] = box.runtime
+    return box
+
+
+_found: dict[tuple[str, ...], str] = {}  # runtimes are tried once for each kind of user
 
 
 def make_root(root: str) -> None:
@@ -97,18 +105,18 @@ def make_root(root: str) -> None:
             file.write(text)
 
 
-def _contain(settings: RunSettings, image: ImageConfig, extra: Extra) -> Box:
+def _contain(settings: RunSettings, image: ImageConfig, extra: Extra, known: str | None) -> Box:
     os.umask(0o022)
     process.subreaper()
     work = tempfile.mkdtemp(prefix="ocikit-box-")
     os.chmod(work, 0o711)
     try:
-        return _run_in(work, settings, image, extra)
+        return _run_in(work, settings, image, extra, known)
     finally:
         shutil.rmtree(work)
 
 
-def _run_in(work: str, settings: RunSettings, image: ImageConfig, extra: Extra) -> Box:
+def _run_in(work: str, settings: RunSettings, image: ImageConfig, extra: Extra, remembered: str | None) -> Box:
     root, bundle, name = f"{work}/rootfs", work, f"ocikit-box-{secrets.token_hex(6)}"
     os.makedirs(root)
     make_root(root)
@@ -117,7 +125,7 @@ def _run_in(work: str, settings: RunSettings, image: ImageConfig, extra: Extra) 
     root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
     try:
         for point in mount_points(settings, image, root_fd):
-            _make(root, point.path, point.kind)
+            _make(root, point.path, point.kind, point.mode)
         initial = namespaces.is_initial()
         known: dict[str, Any] = {
             "id": name,
@@ -133,19 +141,20 @@ def _run_in(work: str, settings: RunSettings, image: ImageConfig, extra: Extra) 
             extra.change(config)
         with open(f"{bundle}/config.json", "w", encoding="utf-8") as file:
             json.dump(config, file)
-        runtime = Runtime.find(f"{work}/runtime", extra.names)
+        runtime = Runtime.find(f"{work}/runtime", extra.names, remembered=remembered)
         status, output = _lives(runtime, name, bundle, config, facts, extra)
-        return Box(status, output, config)
+        return Box(status, output, config, runtime.found.to_json())
     finally:
         os.close(root_fd)
 
 
-def _make(root: str, path: str, kind: str) -> None:
+def _make(root: str, path: str, kind: str, mode: int) -> None:
     if os.path.lexists(root + path):
         return
     os.makedirs(os.path.dirname(root + path), exist_ok=True)
     if kind == "dir":
         os.mkdir(root + path)
+        os.chmod(root + path, mode)
     else:
         with open(root + path, "w"):
             pass
