@@ -5,7 +5,7 @@ an /etc/hosts that nobody wrote. So it is all there before: in `init/`, below th
 and of no interest to either. Where the image has everything, there is none. A directory of the image on the way to
 something missing stands there again, for the topmost one's attributes are those that overlayfs shows.
 
-Modes are docker's: 0755 for all that is made.
+Modes are docker's: 0755 for all that is made, but for the place of a tmpfs: runtimes give the tmpfs its mode.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class _Scaffold:
                 self._expect(point, here, found.is_directory, directory)
                 continue
             self._stand_on(here[:-1])
-            self._make(here, directory)
+            self._make(here, directory, point.mode if last else _MODE)
 
     def _expect(self, point: MountPoint, place: Names, is_directory: bool, wanted: bool) -> None:
         if is_directory == wanted:
@@ -161,14 +161,14 @@ class _Scaffold:
                 _copy_attributes(source, self._path(here))
             self._own[here] = self.made = True
 
-    def _make(self, place: Names, directory: bool) -> None:
+    def _make(self, place: Names, directory: bool, mode: int) -> None:
         path = self._path(place)
         times = os.stat(self._path(place[:-1]))
         if directory:
-            os.mkdir(path, _MODE)
+            os.mkdir(path, mode)
         else:
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE))
-        os.chmod(path, _MODE)
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode))
+        os.chmod(path, mode)
         os.utime(self._path(place[:-1]), ns=(times.st_atime_ns, times.st_mtime_ns))
         self._own[place] = directory
 
