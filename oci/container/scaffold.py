@@ -79,7 +79,7 @@ class _View:
         directory = self._directories[place]
         if not directory.layers:
             return None
-        return self.folders.fd(directory.layers[0], directory.path)
+        return self._lower.attributes_fd(directory)
 
     def settle(self, path: bytes) -> Names:
         """The place that a path leads to, by the image's links, never out of its root."""

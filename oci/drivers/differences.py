@@ -109,7 +109,7 @@ class Walk:
         top = self._lower.root()
         if top.layers:
             status = os.fstat(self._upper.fd(0, b""))
-            below_fd = self._lower.folders.fd(top.layers[0], b"")
+            below_fd = self._lower.attributes_fd(top)
             below = LowerName(os.fstat(below_fd), top.layers[0], True)
             kind = self._compare(b"", b".", status, below)
             if kind != "same":

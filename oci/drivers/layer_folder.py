@@ -19,8 +19,8 @@ without the layers below, and then `write_layer_folder` says so, since such a fo
 * a directory that the layer implies but doesn't name (it has `a/b`, and no entry `a`): it shows as the lower one does.
 
 The root directory alone is not treated so, for most layers don't name it. Where a layer doesn't, its folder's root has
-the attribute `overlay.ocikit.unnamed`; `root_of` gives the folder whose root counts. No mount shows attributes of that
-namespace. Of an opaque root overlayfs takes no notice: whoever stacks layers leaves out those below it (`is_opaque`).
+the attribute `overlay.ocikit.unnamed`; roots.py tells whose root counts. No mount shows attributes of that namespace.
+Of an opaque root overlayfs takes no notice: whoever stacks layers leaves out those below it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ from oci.changeset.scan import Data
 from oci.changeset.tree import Directory
 from oci.drivers.driver import Form
 from oci.drivers.lower import LowerName
-from oci.drivers.parents import UNNAMED, Below
+from oci.drivers.parents import Below
+from oci.drivers.roots import UNNAMED
 from oci.errors import UnpackError, UnsafeEntry, show
 from oci.tar import CHAR, FILE, SYMLINK, Entry, TarReader
 

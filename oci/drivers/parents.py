@@ -5,7 +5,6 @@ No link is followed here: whoever asks does, for the links may be his own layer'
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator, Sequence
 from typing import Self
@@ -17,43 +16,19 @@ from oci.drivers.driver import Form
 from oci.drivers.folders import Folders
 from oci.drivers.lower import Lower, LowerDirectory, LowerName
 from oci.drivers.marks import KernelMarks
+from oci.drivers.roots import root_of
 from oci.tar import Entry
 
-__all__ = ["UNNAMED", "Below", "is_opaque", "root_of"]
-
-UNNAMED = "overlay.ocikit.unnamed"
-"""Attribute (in the namespace of the form) of a layer's root that the layer doesn't name."""
+__all__ = ["Below"]
 
 MAX_KNOWN = 4096  # directories that are remembered: bounds memory, not correctness
-
-
-def root_of(layers: Sequence[str], form: Form) -> str | None:
-    """The tree (of an image's layers, bottom first) whose root directory is the image's; None where none names it."""
-    for path in reversed(layers):
-        if _root_attribute(path, form, UNNAMED) is None:
-            return path
-    return None
-
-
-def is_opaque(path: str, form: Form) -> bool:
-    """Whether a layer's tree hides all that lower layers have."""
-    return _root_attribute(path, form, "overlay.opaque") == b"y"
-
-
-def _root_attribute(path: str, form: Form, name: str) -> bytes | None:
-    try:
-        return os.getxattr(path, f"{form}.{name}", follow_symlinks=False)
-    except OSError as error:
-        if error.errno in (errno.ENODATA, errno.EOPNOTSUPP, errno.EPERM):
-            return None
-        raise
 
 
 class Below:
     """What the lower layers show together, asked by path; no link is followed."""
 
     def __init__(self, parents: Sequence[str], form: Form) -> None:
-        self._folders, self._form = Folders(parents), form
+        self._folders = Folders(parents)
         self._lower = Lower(self._folders, KernelMarks(form), scaffold=False)
         self._known: dict[bytes, LowerDirectory | None] = {}
 
@@ -100,7 +75,7 @@ class Below:
 
     def read_root(self) -> Entry | None:
         """The entry of the root directory; None where no layer names it."""
-        named = root_of(self._folders.roots, self._form)
+        named = root_of(self._folders.roots)
         if named is None:
             return None
         return self._directory_entry(self._folders.fd(self._folders.roots.index(named), b""), b"")

@@ -7,6 +7,7 @@ import stat
 from contextlib import suppress
 
 from oci.changeset.removal import DIRECTORY, remove_tree
+from oci.drivers.roots import root_of
 from oci.drivers.snapshot import Snapshot
 from oci.errors import DriverError
 
@@ -24,7 +25,7 @@ def make_upper(snapshot: Snapshot, driver: str) -> None:
             os.mkdir(os.path.join(snapshot.folder, EMPTY), 0o755)
             os.chmod(snapshot.upper, 0o755)
             return
-        copy_attributes(snapshot.lowers[-1], snapshot.upper)
+        copy_attributes(root_of(snapshot.layers) or snapshot.lowers[-1], snapshot.upper)
     except OSError as error:
         raise DriverError(driver, f"can't prepare {snapshot.folder}: {error.strerror}") from error
 

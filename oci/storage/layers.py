@@ -112,7 +112,7 @@ class Layers:
         gets a line for each kind of thing left out. Raises what reading and unpacking layers raises (VerificationError,
         UnsafeEntry, UnpackError, …), naming the layer; nothing is left behind then, but layers that were whole before.
         """
-        from oci.drivers.parents import is_opaque
+        from oci.drivers.roots import is_opaque
 
         config = image.config.model
         wanted = [
@@ -126,8 +126,7 @@ class Layers:
                     self.sweep()
                     found = self._make_missing(wanted, progress, warn)
         folders = [folder for folder in found if folder is not None]
-        form = self.form if folders else "user"
-        opaque = [at for at, folder in enumerate(folders) if at and is_opaque(folder.path, form)]
+        opaque = [at for at, folder in enumerate(folders) if at and is_opaque(folder.path)]
         return tuple(folders[opaque[-1] :] if opaque else folders)
 
     def _make_missing(
