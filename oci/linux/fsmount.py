@@ -85,7 +85,10 @@ def _overlay_by_context(
 
 def detached(fstype: str, options: Mapping[str, str | None], attributes: int = 0) -> int:
     """A new file system of any type (`tmpfs`, `proc`) that is mounted nowhere; its root as an O_PATH descriptor."""
-    context = _Context(fstype)
+    try:
+        context = _Context(fstype)
+    except _TooOldError:
+        raise OSError(errno.EPERM, "fsopen(2) is not permitted here, or missing", fstype) from None
     try:
         return context.mount(options, attributes)
     finally:
