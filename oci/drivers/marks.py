@@ -26,7 +26,7 @@ from typing import Protocol
 from oci.changeset.whiteout import OPAQUE, PREFIX
 from oci.drivers.driver import Form
 
-__all__ = ["FuseMarks", "KernelMarks", "Listing", "Marks", "NoMarks"]
+__all__ = ["FuseMarks", "KernelMarks", "Listing", "Marks", "NoMarks", "is_whiteout_device", "make_whiteout"]
 
 _WHITEOUT_DEVICE = 0
 
@@ -107,6 +107,23 @@ class FuseMarks:
                 listing.names[name] = status
         listing.gone -= listing.names.keys()  # one that was written before the name came again
         return listing
+
+
+def make_whiteout(dir_fd: int, name: bytes, form: Form) -> None:
+    """Make a whiteout in an open directory of a layer: the device, or the file with an attribute where it is refused.
+
+    It is refused on overlayfs itself, so wherever a store lies in a container of somebody else's. OSErrors propagate.
+    """
+    try:
+        os.mknod(name, stat.S_IFCHR, _WHITEOUT_DEVICE, dir_fd=dir_fd)
+        return
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EINVAL, errno.EOPNOTSUPP):
+            raise
+    os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=dir_fd))
+    os.setxattr(b"/proc/self/fd/%d/%s" % (dir_fd, name), f"{form}.overlay.whiteout", b"y", follow_symlinks=False)
+    if _xattr(dir_fd, f"{form}.overlay.opaque") != b"y":
+        os.setxattr(dir_fd, f"{form}.overlay.opaque", b"x")
 
 
 def is_whiteout_device(status: os.stat_result) -> bool:

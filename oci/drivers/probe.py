@@ -11,6 +11,7 @@ NFS, or a file system without the attributes or whiteouts that it needs; unprivi
 from __future__ import annotations
 
 import errno
+import json
 import os
 import tempfile
 from collections.abc import Mapping
@@ -18,12 +19,14 @@ from contextlib import suppress
 
 from oci.changeset.removal import remove_tree
 from oci.drivers.driver import NAMES, Driver, Form, Support
+from oci.drivers.marks import make_whiteout
 from oci.drivers.snapshot import Snapshot
 from oci.errors import DriverError, OciError, show
 from oci.spec.record import Record
 
 __all__ = ["Choice", "choose", "driver_named", "form_at", "place_key", "probe"]
 
+_FIRST_USER_NAMESPACE = 0xEFFFFFFD  # PROC_USER_INIT_INO of the kernel; another one may map all ids as they are, too
 _WORKS = "works: whiteouts, opaque directories, renames and attributes were tried"
 
 
@@ -32,6 +35,24 @@ class Choice(Record):
 
     driver: Driver
     supports: Mapping[str, Support]
+
+    def to_json(self) -> str:
+        """Text to remember it by; it holds as long as `place_key` stays the same."""
+        supports = {name: [support.usable, support.reason] for name, support in self.supports.items()}
+        return json.dumps({"driver": self.driver.name, "form": self.driver.form, "supports": supports})
+
+    @staticmethod
+    def from_json(text: str) -> Choice:
+        """What `to_json` said. Raises ValueError for anything else."""
+        try:
+            said = json.loads(text)
+            supports = {
+                name: Support(usable=bool(one[0]), reason=str(one[1])) for name, one in said["supports"].items()
+            }
+            form: Form = "trusted" if said["form"] == "trusted" else "user"
+            return Choice(driver=driver_named(said["driver"], form), supports=supports)
+        except (KeyError, TypeError, IndexError, AttributeError, DriverError) as error:
+            raise ValueError(f"not a choice of a driver: {error}") from None
 
 
 def choose(folder: str, wanted: str | None = None) -> Choice:
@@ -83,7 +104,13 @@ def _form_of_process() -> Form:
     """`trusted.` is for root of the machine, not for root of a user namespace (capabilities(7), CAP_SYS_ADMIN)."""
     from oci.linux import namespaces
 
-    return "trusted" if os.geteuid() == 0 and namespaces.is_initial() else "user"
+    if os.geteuid() or not namespaces.is_initial():
+        return "user"
+    try:
+        first = os.stat("/proc/self/ns/user").st_ino == _FIRST_USER_NAMESPACE
+    except OSError:  # without /proc; then the ids have to tell it
+        first = True
+    return "trusted" if first else "user"
 
 
 def form_at(folder: str) -> Form:
@@ -104,7 +131,7 @@ def probe(driver: Driver, folder: str) -> Support:
         try:
             snapshot = _make_layers(scratch, driver.form)
         except OSError as error:
-            return Support(usable=False, reason=f"this file system can't hold whiteouts: {error.strerror}")
+            return Support(usable=False, reason=f"the file system can't hold the marks of layers: {error.strerror}")
         try:
             driver.prepare(snapshot)
             wrong = _try(driver, snapshot)
@@ -146,7 +173,11 @@ def _make_layers(scratch: str, form: Form) -> Snapshot:
     for name in ("keep", "gone", "opaque/hidden", "folder/inside"):
         _write(os.path.join(low, name), b"low")
     _write(os.path.join(high, "opaque", "shown"), b"high")
-    os.mknod(os.path.join(high, "gone"), 0o020000, 0)
+    fd = os.open(high, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        make_whiteout(fd, b"gone", form)
+    finally:
+        os.close(fd)
     os.setxattr(os.path.join(high, "opaque"), f"{form}.overlay.opaque", b"y")
     return Snapshot(folder=container, layers=(low, high))
 
