@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-from oci.cli.failures import UsageError
 from oci.cli.lazily import typer
-from oci.errors import show
 
 if TYPE_CHECKING:
     from oci.cli.run_options import Option
 
-__all__ = ["read_file", "with_options"]
+__all__ = ["with_options"]
 
 
 def with_options(function: Callable[..., Any], options: Sequence[Option]) -> Callable[..., Any]:
@@ -48,15 +45,3 @@ def with_options(function: Callable[..., Any], options: Sequence[Option]) -> Cal
     called.__annotations__ = {one.name: one.annotation for one in parameters}
     called.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
     return called
-
-
-def read_file(path: str, limit: int) -> bytes:
-    """A file that an option names; one that can't be read is wrong usage, as docker has it."""
-    try:
-        with open(path, "rb") as file:
-            raw = file.read(limit + 1)
-    except OSError as error:
-        raise UsageError(f"{show(os.fsencode(path))}: {(error.strerror or 'can not be read').lower()}") from None
-    if len(raw) > limit:
-        raise UsageError(f"{show(os.fsencode(path))}: longer than {limit} bytes")
-    return raw

@@ -10,13 +10,13 @@ from oci.errors import show
 __all__ = ["byte_count", "decimal", "seconds", "whole"]
 
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
-_BYTES = re.compile(r"([0-9]+)(?:\.([0-9]+))? ?([bkmgtp]?)(?:i?b)?", re.IGNORECASE)
+_BYTES = r"([0-9]+)(?:\.([0-9]+))? ?([bkmgtp]?)(?:i?b)?"
 _LARGEST = (1 << 63) - 1  # the kernel's
 
 
 def byte_count(said: str, text: str) -> int:
     """512m, 1.5g, 64k, 1024: units are powers of 1024, as docker has them here."""
-    found = _BYTES.fullmatch(text)
+    found = re.fullmatch(_BYTES, text, re.IGNORECASE)
     if found is None:
         raise UsageError(f"{said} {show(text)!r}: expected bytes, with k, m or g where wanted, such as 512m")
     unit: int = _UNITS[found[3].lower()]
@@ -42,14 +42,14 @@ def decimal(said: str, text: str) -> float:
     return float(text)
 
 
-_DURATION = re.compile(r"(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+(?:\.[0-9]+)?)s)?")
+_DURATION = r"(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+(?:\.[0-9]+)?)s)?"
 
 
 def seconds(said: str, text: str) -> float:
     """10, 90s, 5m, 1h30m → seconds."""
     if re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?", text):
         return float(text)
-    found = _DURATION.fullmatch(text)
+    found = re.fullmatch(_DURATION, text)
     if found is None or not text:
         raise UsageError(f"{said} {show(text)!r}: expected seconds, or a duration such as 1h30m")
     return int(found[1] or 0) * 3600 + int(found[2] or 0) * 60 + float(found[3] or 0)

@@ -7,15 +7,15 @@ line that begins with the option.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from oci.cli import mount_options
 from oci.cli.failures import UsageError
 from oci.cli.quantities import byte_count, decimal, whole
 from oci.errors import ConfigurationError, show
-from oci.runtime.settings import DeviceSetting, PortSetting, RunSettings, UlimitSetting
+from oci.runtime.settings import DeviceSetting, MountSetting, PortSetting, RunSettings, UlimitSetting
 from oci.spec.record import Record
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "checked_keys",
     "checked_signal",
     "environment",
+    "read_file",
     "run_settings",
     "working_directory",
 ]
@@ -126,13 +127,7 @@ def run_settings(
         cap_add=tuple(many("cap_add")),
         cap_drop=tuple(many("cap_drop")),
         read_only=flag("read_only"),
-        mounts=mount_options.one_each(
-            [
-                *(mount_options.volume(one, cwd) for one in many("volume")),
-                *(mount_options.mount(one, cwd) for one in many("mount")),
-                *(mount_options.tmpfs(one) for one in many("tmpfs")),
-            ]
-        ),
+        mounts=_mounts(many("volume"), many("mount"), many("tmpfs"), cwd),
         devices=tuple(_device(one) for one in many("device")),
         shm_size=_bytes("--shm-size", text("shm_size")),
         hostname=_hostname(text("hostname")),
@@ -155,8 +150,34 @@ def run_settings(
     )
 
 
+def read_file(path: str, limit: int) -> bytes:
+    """A file that an option names; one that can't be read is wrong usage, as docker has it."""
+    try:
+        with open(path, "rb") as file:
+            raw = file.read(limit + 1)
+    except OSError as error:
+        raise UsageError(f"{show(os.fsencode(path))}: {(error.strerror or 'can not be read').lower()}") from None
+    if len(raw) > limit:
+        raise UsageError(f"{show(os.fsencode(path))}: longer than {limit} bytes")
+    return raw
+
+
 def _bytes(option: str, text: str | None) -> int | None:
     return None if text is None else byte_count(option, text)
+
+
+def _mounts(volumes: Sequence[str], mounts: Sequence[str], tmpfs: Sequence[str], cwd: str) -> tuple[MountSetting, ...]:
+    if not (volumes or mounts or tmpfs):
+        return ()
+    from oci.cli import mount_options
+
+    return mount_options.one_each(
+        [
+            *(mount_options.volume(one, cwd) for one in volumes),
+            *(mount_options.mount(one, cwd) for one in mounts),
+            *(mount_options.tmpfs(one) for one in tmpfs),
+        ]
+    )
 
 
 def _whole(option: str, text: str | None, *, least: int = 0, most: int = (1 << 63) - 1) -> int | None:

@@ -106,8 +106,7 @@ def run(
 
 
 def _settings(session: Session, command: list[str] | None, asked: dict[str, Any]) -> RunSettings:
-    from oci.cli.asked import read_file
-    from oci.cli.run_options import run_settings
+    from oci.cli.run_options import read_file, run_settings
 
     return run_settings(asked, command or (), environ=session.environ, cwd=os.getcwd(), read=read_file)
 
@@ -291,8 +290,7 @@ def exec_(
       ocikit exec web ls -l /data
       ocikit exec -it -u nobody box sh
     """
-    from oci.cli.asked import read_file
-    from oci.cli.run_options import environment, working_directory
+    from oci.cli.run_options import environment, read_file, working_directory
     from oci.container.container import Container
     from oci.container.execute import ExecSettings, execute
 
