@@ -33,6 +33,7 @@ CODES = (
     "layer-leftover",
     "layer-without-folder",
     "layer-without-row",
+    "layer-incomplete",
     "layer-altered",
     "volume-without-row",
     "volume-without-folder",
@@ -54,8 +55,10 @@ CODES = (
 
 def check(store: Store, *, deep: bool = False, progress: Progress | None = None) -> Iterator[Finding]:
     """Look at everything in a store; `deep` reads every blob, and every layer's files against its tar."""
-    for line in store.state.check():
-        yield Finding(code="database-damaged", where="store.db", message=line, repairable=False)
+    faults = store.state.check()
+    if faults:  # nothing that it says can be relied on
+        yield Finding(code="database-damaged", where="store.db", message=faults[0])
+        return
     first = list(_shallow(store))
     if first:
         with store.exclusive():

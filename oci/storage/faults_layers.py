@@ -1,20 +1,22 @@
 """Layer folders that are not what their rows, or their tars, say.
 
-======================  =====================================================================  ======================
-`layer-leftover`        `layers/.tmp-…` of a killed command: half unpacked                     removed
-`layer-without-folder`  a row whose folder is gone                                             row removed; unpacked
-                                                                                               when it is needed
-`layer-without-row`     a folder that no row knows                                             removed; if a container
-                                                                                               stands on it, unpacked
-                                                                                               again, or else kept
-`layer-altered`         a folder that is not what the layer's tar says (`--deep`), or has      unpacked again, if the
-                        another number of files or bytes than its row says (always)            blob is good, and no
-                                                                                               container runs on it
-======================  =====================================================================  ======================
+======================  ======================================================================  =====================
+`layer-leftover`        `layers/.tmp-…` of a killed command: half unpacked, or half removed     removed
+`layer-without-folder`  a row whose folder is gone                                              row removed; unpacked
+                                                                                                when it is needed
+`layer-without-row`     a whole folder that no row knows: a crash came between the two          has a row again
+`layer-incomplete`      a folder without the mark that says that all of it is on the disk, or   removed; if a container
+                        whose mark is another layer's                                           stands on it, unpacked
+                                                                                                again, or else kept
+`layer-altered`         a folder with another number of names or bytes than it had (always),    unpacked again, if the
+                        or that is not what the layer's tar says (`--deep`)                     blob is good, and no
+                                                                                                container runs on it
+======================  ======================================================================  =====================
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 from collections.abc import Iterator
@@ -28,7 +30,7 @@ from oci.spec.digest import Digest
 from oci.spec.record import Record
 from oci.storage.finding import Finding, Mend, UnmendedError
 from oci.storage.inventory import layer_names
-from oci.storage.volume_data import remove_folder, sweep_folders
+from oci.storage.volume_data import remove_folder
 from oci.streams.atomic import TEMPORARY
 
 if TYPE_CHECKING:
@@ -44,28 +46,31 @@ _ID = re.compile("(chain-)?[0-9a-f]{64,128}")
 
 
 def find(store: Store) -> Iterator[Finding]:
-    """Hold folders against rows, and count what is in them."""
+    """Hold folders, what they say of themselves, and rows against each other."""
     yield from find_leftovers(store)
     root = f"{store.root}/layers"
-    names = sorted(os.listdir(root))
-    rows = {name: (size, entries) for name, size, entries in store.state.all("SELECT id, size, entries FROM layers")}
-    for name, counted in rows.items():
-        path = store.layers.path(name)
-        if not os.path.isdir(path):
-            yield _finding("layer-without-folder", name, "its folder is gone")
-        elif (found := store.layers.count(path)) != counted:
-            message = f"has {found[1]} files with {found[0]} bytes; it had {counted[1]} with {counted[0]}"
+    query = "SELECT id, diff_id, chain_id, size, entries FROM layers"
+    rows = {name: said for name, *said in store.state.all(query)}
+    names = {name for name in os.listdir(root) if _ID.fullmatch(name)}
+    for name in sorted(rows.keys() - names):
+        yield _finding("layer-without-folder", name, "its folder is gone")
+    for name in sorted(names):
+        said = store.layers.read_complete(name)
+        if said is None:
+            yield _finding("layer-incomplete", name, "has no mark that says that it is whole")
+        elif name not in rows:
+            yield _finding("layer-without-row", name, "a whole folder that the store has no row for")
+        elif rows[name] != [said["diff_id"], said["chain_id"], said["size"], said["entries"]]:
+            yield _finding("layer-incomplete", name, "its mark says something else than its row")
+        elif (found := store.layers.count(store.layers.path(name))) != (said["size"], said["entries"]):
+            message = f"has {found[1]} names with {found[0]} bytes, it had {said['entries']} with {said['size']}"
             yield _finding("layer-altered", name, message)
-    for name in names:
-        if name not in rows and _ID.fullmatch(name) and os.path.isdir(f"{root}/{name}"):
-            yield _finding("layer-without-row", name, "a folder that the store knows no layer for")
 
 
 def find_leftovers(store: Store) -> Iterator[Finding]:
     """Folders that nobody is unpacking into any more."""
-    for path in sweep_folders(f"{store.root}/layers", dry_run=True):
-        where = os.path.relpath(path, store.root)
-        yield Finding(code="layer-leftover", where=where, message="left by a killed command", subject=path)
+    for name in store.layers.sweep(dry_run=True):
+        yield Finding(code="layer-leftover", where=f"layers/{name}", message="left by a killed command", subject=name)
 
 
 def _finding(code: str, name: str, message: str) -> Finding:
@@ -137,8 +142,6 @@ def _parents(store: Store, origin: Origin) -> list[str]:
 
 @contextmanager
 def _scratch(store: Store) -> Iterator[str]:
-    import fcntl
-
     path = f"{store.root}/layers/{TEMPORARY}{os.urandom(8).hex()}"
     os.mkdir(path, 0o700)
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -192,29 +195,36 @@ def image_of(store: Store, manifest: str) -> Image | None:
 
 
 def _sweep(store: Store, finding: Finding) -> str:
-    sweep_folders(f"{store.root}/layers")
-    if os.path.lexists(finding.subject):
+    store.layers.sweep()
+    if os.path.lexists(f"{store.root}/layers/{finding.subject}"):
         raise UnmendedError("somebody is working on it")
     return "removed"
 
 
 def _drop_row(store: Store, finding: Finding) -> str:
-    with store.state.transaction() as db:
-        db.run("DELETE FROM layers WHERE id = ?", (finding.subject,))
+    if os.path.lexists(f"{store.root}/layers/{finding.subject}"):
+        raise UnmendedError("its folder is there again")
+    store.layers.clear(finding.subject)
     return "its row was removed; the layer is unpacked again when it is needed"
 
 
-def _drop_folder(store: Store, finding: Finding) -> str:
+def _adopt(store: Store, finding: Finding) -> str:
+    said = store.layers.read_complete(finding.subject)
+    if said is None:
+        raise UnmendedError("it is not whole")
+    store.layers.add_rows([(finding.subject, said)])
+    return "has a row again"
+
+
+def _drop_incomplete(store: Store, finding: Finding) -> str:
     name = finding.subject
-    if store.state.one("SELECT 1 FROM layers WHERE id = ?", (name,)) is not None:
-        return "has a row again"
     if name in store.containers.layer_ids():
         origin = origins(store).get(name)
         if origin is None:
             raise UnmendedError("kept: a container stands on it, and its image is not here to unpack it again")
         return _replace(store, name, origin.image)
-    _take_away(store, name)
-    return "removed"
+    store.layers.clear(name)
+    return "removed; the layer is unpacked again when it is needed"
 
 
 def _unpack_again(store: Store, finding: Finding) -> str:
@@ -236,32 +246,32 @@ def _unpack_again(store: Store, finding: Finding) -> str:
 
 def _replace(store: Store, name: str, image: Image) -> str:
     """Put a folder aside, unpack its layer again, and remove the old one; or put it back."""
-    aside = _take_away(store, name, keep=True)
-    try:
-        store.layers.ensure(image, warn=store.warn)
-        if not os.path.isdir(store.layers.path(name)):
-            raise UnmendedError("its image has no such layer any more")
-    except BaseException:
-        if not os.path.lexists(f"{store.root}/layers/{name}"):
-            os.rename(aside, f"{store.root}/layers/{name}")
-        raise
-    remove_folder(aside)
-    return "was unpacked again"
-
-
-def _take_away(store: Store, name: str, *, keep: bool = False) -> str:
+    place = f"{store.root}/layers/{name}"
     aside = f"{store.root}/layers/{TEMPORARY}{os.urandom(8).hex()}"
-    os.rename(f"{store.root}/layers/{name}", aside)
-    with store.state.transaction() as db:
-        db.run("DELETE FROM layers WHERE id = ?", (name,))
-    if not keep:
+    fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)  # or it would be taken for a leftover meanwhile
+        os.rename(place, aside)
+        with store.state.transaction() as db:
+            db.run("DELETE FROM layers WHERE id = ?", (name,))
+        try:
+            store.layers.ensure(image, warn=store.warn)
+            if not os.path.isdir(place):
+                raise UnmendedError("its image has no such layer any more")
+        except BaseException:
+            if not os.path.lexists(place):
+                os.rename(aside, place)
+            raise
         remove_folder(aside)
-    return aside
+    finally:
+        os.close(fd)
+    return "was unpacked again"
 
 
 MENDS: dict[str, Mend] = {
     "layer-leftover": _sweep,
     "layer-without-folder": _drop_row,
-    "layer-without-row": _drop_folder,
+    "layer-without-row": _adopt,
+    "layer-incomplete": _drop_incomplete,
     "layer-altered": _unpack_again,
 }

@@ -19,6 +19,7 @@ from oci.spec import media_types
 from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
 from oci.spec.record import Record
+from oci.storage.layers import possible_ids
 
 if TYPE_CHECKING:
     from oci.layout.layout import Layout
@@ -103,5 +104,4 @@ def _layers(layout: Layout, model: Manifest) -> tuple[tuple[str, str], ...]:
 
 def layer_names(config: ImageConfig) -> tuple[tuple[str, str], ...]:
     """The two names that the folder of each layer of an image can have, bottom first."""
-    pairs = zip(config.diff_ids, config.chain_ids(), strict=True)
-    return tuple((diff_id.encoded, f"chain-{chain_id.encoded}") for diff_id, chain_id in pairs)
+    return tuple(possible_ids(*pair) for pair in zip(config.diff_ids, config.chain_ids(), strict=True))

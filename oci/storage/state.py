@@ -23,11 +23,15 @@ from oci.storage.schema import APPLICATION_ID, STEPS
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["State", "Transaction"]
+__all__ = ["DamagedDatabase", "State", "Transaction", "set_aside"]
 
 DATABASE = "store.db"
 BUSY = 60  # seconds to wait for another writer; a transaction takes milliseconds, a starved machine more
 _ABANDONED: list[object] = []  # connections of a parent process: never used and never closed here
+
+
+class DamagedDatabase(StoreError):  # noqa: N818 - named as the errors of oci.errors are
+    """The file is no database any more, or not a whole one."""
 
 
 class Transaction:
@@ -223,13 +227,29 @@ class State:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            raise StoreError(self.path, _reason(error)) from error
+            kind = DamagedDatabase if _is_damage(error) else StoreError
+            raise kind(self.path, _reason(error)) from error
+
+
+def set_aside(root: str) -> str:
+    """Take the database of a store out of the way, with its log; the name it has now. Nobody may have it open."""
+    number = 1
+    while os.path.lexists(f"{root}/{DATABASE}.damaged-{number}"):
+        number += 1
+    for suffix in ("-wal", "-shm", ""):  # the database last: without it the others mean nothing
+        with suppress(FileNotFoundError):
+            os.rename(f"{root}/{DATABASE}{suffix}", f"{root}/{DATABASE}.damaged-{number}{suffix}")
+    return f"{DATABASE}.damaged-{number}"
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    return getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
 
 
 def _reason(error: sqlite3.DatabaseError) -> str:
     text = str(error)
     name = getattr(error, "sqlite_errorname", "")
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+    if _is_damage(error):
         return f"is damaged ({text}); `ocikit store check --repair` makes a new one from what lies in the store"
     if name.startswith("SQLITE_BUSY"):
         return f"another process has held it for more than {BUSY} seconds; try again when it is done"
