@@ -109,8 +109,8 @@ class Walk:
         top = self._lower.root()
         if top.layers:
             status = os.fstat(self._upper.fd(0, b""))
-            below_fd = self._lower.attributes_fd(top)
-            below = LowerName(os.fstat(below_fd), top.layers[0], True)
+            layer = self._lower.attributes_layer(top)
+            below = LowerName(os.fstat(self._lower.folders.fd(layer, b"")), layer, True)
             kind = self._compare(b"", b".", status, below)
             if kind != "same":
                 yield Difference(b"", kind, directory=True)

@@ -61,18 +61,17 @@ class Lower:
         """The root directory; it may have no layers at all."""
         return LowerDirectory(b"", list(range(len(self.folders.roots) - 1, -1, -1)))
 
-    def attributes_fd(self, directory: LowerDirectory) -> int:
-        """A descriptor of the directory (of some layer) whose attributes count, to be used before the next call.
+    def attributes_layer(self, directory: LowerDirectory) -> int:
+        """The layer whose directory of this path gives the attributes.
 
-        It is the topmost layer's, but for the root directory: the topmost of those layers of the image that name it.
+        It is the topmost that has it, but for the root directory: the topmost of those layers of the image that name it.
         """
-        layer = directory.layers[0]
         if not directory.path:
             image = [root for at, root in enumerate(self.folders.roots) if at != self._scaffold]
             named = root_of(image)
             if named is not None:
-                layer = self.folders.roots.index(named)
-        return self.folders.fd(layer, directory.path)
+                return self.folders.roots.index(named)
+        return directory.layers[0]
 
     def enter(self, parent: LowerDirectory, name: bytes, found: LowerName) -> LowerDirectory:
         """The directory behind a name."""
