@@ -79,7 +79,7 @@ class _View:
         directory = self._directories[place]
         if not directory.layers:
             return None
-        return self._lower.attributes_fd(directory)
+        return self.folders.fd(self._lower.attributes_layer(directory), directory.path)
 
     def settle(self, path: bytes) -> Names:
         """The place that a path leads to, by the image's links, never out of its root."""

@@ -70,7 +70,7 @@ class _Copy:
 
     def _finish(self, directory: LowerDirectory) -> None:
         """Give a directory its attributes when everything is in it."""
-        source = self._lower.attributes_fd(directory)
+        source = self._lower.folders.fd(self._lower.attributes_layer(directory), directory.path)
         target = self._tree.fd(0, directory.path)
         status = os.fstat(source)
         self._attributes(source, target, status)
