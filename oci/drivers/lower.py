@@ -64,7 +64,7 @@ class Lower:
     def attributes_layer(self, directory: LowerDirectory) -> int:
         """The layer whose directory of this path gives the attributes.
 
-        It is the topmost that has it, but for the root directory: the topmost of those layers of the image that name it.
+        It is the topmost that has it; of the root directory, the topmost of those layers of the image that name it.
         """
         if not directory.path:
             image = [root for at, root in enumerate(self.folders.roots) if at != self._scaffold]
