@@ -94,9 +94,8 @@ def image_for(session: Session, store: Store, text: str, *, policy: str, platfor
         if policy == "never" or named.normalized is None:
             raise not_stored(named.name)
         named = in_registry(session, named)
-        session.note(
-            f"{show(text)} is not in the local store; pulling {named}" if found is None else f"pulling {named}"
-        )
+        lack = "is not in the local store" if found is None else f"in the local store is for {found.image.platform}"
+        session.note(f"pulling {named}" if policy == "always" else f"{show(text)} {lack}; pulling {named}")
     name = images.name_for(named)
     if isinstance(named, RegistryRef) and policy != "always":
         found = _known(store, named, wanted)
