@@ -147,6 +147,13 @@ TABLE: tuple[Command, ...] = (
     *_rows("Build", "configure", _ASKS, config="Change an image's config without touching its layers."),
     *_rows("Unpack", "unpacking", _ASKS_LAYERS, unpack="Write the merged root file system of an image to a directory."),
     *_rows(
+        "Unpack",
+        "bundling",
+        _ASKS_LAYERS,
+        options=True,
+        bundle="Make a runtime bundle of an image: config.json and a root file system, for `runc run -b DIR NAME`.",
+    ),
+    *_rows(
         "Registries",
         "remote",
         _ASKS,
@@ -180,7 +187,7 @@ COMMANDS = {command.name: command for command in TABLE}
 
 # The contract names these; they come with later versions. Asked for by name, they say so.
 _LATER = """
-    cat extract waste tree explore convert build repack squash flatten rebase index bundle
+    cat extract waste tree explore convert build repack squash flatten rebase index
     volume store keygen sign verify-signature
     attest verify-attestation lock
 """

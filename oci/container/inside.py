@@ -31,7 +31,10 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Mounted(Record):
-    """A volume or a bind mount: the path in the container as its settings say it, and where it lies on this machine."""
+    """What is mounted at a path of the container, as its settings say it: where that lies on this machine.
+
+    Without a source it lies nowhere here: a tmpfs.
+    """
 
     target: str
     source: str
@@ -87,11 +90,10 @@ class Inside:
                 self._mounts[place.real] = mount
 
     def mounts_below(self, real: bytes) -> list[tuple[bytes, Mounted]]:
-        """What is mounted strictly below a real path, in order."""
+        """What is mounted strictly below a real path and can be read here, in order."""
         above = real + b"/" if real else b""
-        return [
-            (path, mount) for path, mount in sorted(self._mounts.items()) if path.startswith(above) and path != real
-        ]
+        found = [item for item in sorted(self._mounts.items()) if item[0].startswith(above) and item[0] != real]
+        return [(path, mount) for path, mount in found if mount.source]
 
     @contextmanager
     def locate(self, path: bytes, *, follow: bool = True) -> Iterator[Place]:
@@ -124,6 +126,12 @@ class Inside:
                 continue
             real = join(here.path, name)
             if (mount := self._mounts.get(real)) is not None:
+                if not mount.source:
+                    raise WrongState(
+                        self.where,
+                        "the only one to see that",
+                        f"{show(b'/' + real)} is in memory, of its own processes",
+                    )
                 if not os.path.isdir(mount.source):
                     return self._mounted_file(way, real, mount, path, todo)
                 way.append(self._mounted(real, mount))
