@@ -228,8 +228,8 @@ def _examine(world: World, one: Case, driver: Driver, at: Snapshot, base: bytes,
                 wrong.append(f"refused with {error}")
         return
     warnings: list[bytes] = []
-    tar, outcome.delta = _told(driver, at, warnings)
-    if tar != _told(driver, at, [])[0]:
+    tar, outcome.delta = told(driver, at, warnings)
+    if tar != told(driver, at, [])[0]:
         wrong.append("the delta is not the same twice")
     if bool(warnings) != ("socket" in one.name):
         wrong.append(f"warnings: {warnings}")
@@ -252,14 +252,14 @@ def _unlinked(said: Facts) -> Facts:
     return {key: value for key, value in said.items() if key != "linked"}
 
 
-def _told(driver: Driver, at: Snapshot, warnings: list[bytes]) -> tuple[bytes, list[tuple[object, ...]]]:
+def told(driver: Driver, at: Snapshot, warnings: list[bytes]) -> tuple[bytes, list[tuple[object, ...]]]:
     """The delta as a layer's bytes, and as values without times."""
-    told: list[tuple[object, ...]] = []
+    said: list[tuple[object, ...]] = []
 
     def noted() -> Iterator[tuple[Entry, list[bytes]]]:
         for entry, data in driver.delta(at, mtime="exact", warn=lambda path, _why: warnings.append(path)):
             content = b"".join(map(bytes, data))
-            told.append(
+            said.append(
                 (
                     entry.name,
                     entry.kind,
@@ -277,10 +277,10 @@ def _told(driver: Driver, at: Snapshot, warnings: list[bytes]) -> tuple[bytes, l
 
     tar = bytearray()
     write_layer(noted(), tar.extend)
-    return bytes(tar), told
+    return bytes(tar), said
 
 
-class _Tar:
+class Tar:
     def __init__(self, raw: bytes) -> None:
         self._raw = raw
 
@@ -293,7 +293,7 @@ def _apply(world: World, layers: list[bytes], dest: str) -> dict[bytes, Facts]:
     os.mkdir(dest)
     fd = os.open(dest, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        apply_layers([_Tar(raw) for raw in layers], fd, rootless=not world.ids)
+        apply_layers([Tar(raw) for raw in layers], fd, rootless=not world.ids)
     finally:
         os.close(fd)
     found = facts(dest, world.driver == "fuse-overlayfs")
