@@ -134,6 +134,7 @@ def join(pid: int, *, user: bool = False, mount: bool = False) -> None:
             opened.append((path, flag, fd))
         if any(flag == CLONE_NEWUSER for _, flag, _ in opened):
             _need_one_thread()
+            process.dumpable(True)  # so that others of this user can follow this process there
         here = _working_directory()
         for path, flag, fd in opened:
             calls.call("setns", fd, flag, path=path)
@@ -390,6 +391,8 @@ def _refused(step: str, error: OSError) -> ConfigurationError:
                 break
         if not why and step == "make" and error.errno == errno.EPERM:
             why = "the kernel doesn't allow it in a chroot; a container or a seccomp filter may forbid it too"
+        if not why and step == "make" and error.errno in (errno.ENOSPC, errno.EUSERS):
+            why = "there are as many as sysctl user.max_user_namespaces allows this user, or 32 in each other"
     elif error.errno == errno.EINVAL and step == "make":
         why = "the kernel was built without them"
     doing = {"make": "can't be made", "map": "ids can't be mapped", "mount": "mounts don't work in it"}

@@ -7,10 +7,11 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from oci.linux import fsmount, mounts, namespaces
+from oci.linux import calls, fsmount, mounts, namespaces
 from tests.support.namespaces import need_mounts, need_overlay, need_user_namespaces, rootless
 from tests.support.users import in_child
 
@@ -181,15 +182,15 @@ def test_attributes_and_read_only_hold(way: Overlay, tmp_path: Path) -> None:
 def test_a_kernel_without_fsopen_gets_the_older_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     need_overlay()
     lowers = tree(tmp_path, "a", "b")
-    true = fsmount.calls.syscall
+    true = calls.syscall
     for refused, code in (("fsopen", errno.ENOSYS), ("fsopen", errno.EPERM), ("fsconfig", errno.EINVAL)):
 
-        def without(name: str, *words: object, refused: str = refused, code: int = code, **named: object) -> int:
+        def without(name: str, *words: Any, refused: str = refused, code: int = code, **named: Any) -> int:
             if name == refused:
                 raise OSError(code, "refused")
-            return true(name, *words, **named)  # type: ignore[arg-type]
+            return true(name, *words, **named)
 
-        monkeypatch.setattr(fsmount.calls, "syscall", without)
+        monkeypatch.setattr(calls, "syscall", without)
         fd = fsmount.overlay(lowers, None, None, options={}, target=None)
         assert fd is not None
         assert listing(fd) == ["all", "own0", "own1"]
@@ -203,14 +204,14 @@ def test_a_kernel_that_takes_no_descriptors_gets_names(tmp_path: Path, monkeypat
     lowers = tree(folder, *HOSTILE, "x/" + "y" * 250)
     for name in ("up\\per", "wo\\rk"):
         (folder / name).mkdir()
-    true = fsmount.calls.syscall
+    true = calls.syscall
 
-    def without(name: str, *words: object, **named: object) -> int:
+    def without(name: str, *words: Any, **named: Any) -> int:
         if name == "fsconfig" and words[1] == 5:
             raise OSError(errno.EINVAL, "no descriptors")
-        return true(name, *words, **named)  # type: ignore[arg-type]
+        return true(name, *words, **named)
 
-    monkeypatch.setattr(fsmount.calls, "syscall", without)
+    monkeypatch.setattr(calls, "syscall", without)
     monkeypatch.setattr(fsmount, "overlay_by_mount", None)
     fd = fsmount.overlay(lowers, str(folder / "up\\per"), str(folder / "wo\\rk"), options={}, target=None)
     assert fd is not None

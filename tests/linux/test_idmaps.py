@@ -9,7 +9,7 @@ import pytest
 from oci.errors import ConfigurationError
 from oci.linux import idmaps
 from oci.linux.idmaps import IdMap, IdMaps
-from tests.support.namespaces import FIRST_SUBID, RANGE, USER, rootless
+from tests.support.namespaces import FIRST_SUBID, GROUP, RANGE, USER, rootless
 
 
 def row(inside: int, outside: int, size: int) -> IdMap:
@@ -101,4 +101,4 @@ def test_maps_inside_a_namespace() -> None:
     found = rootless(idmaps.current, ranges=True)
     assert found.uids[1:] == found.gids[1:] == (row(1, FIRST_SUBID, RANGE),)
     assert not found.identity
-    assert rootless(idmaps.current, ranges=False) == idmaps.single(USER, USER)
+    assert rootless(idmaps.current, ranges=False) == idmaps.single(USER, GROUP)

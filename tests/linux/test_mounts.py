@@ -146,12 +146,13 @@ def test_a_link_is_not_followed_to_what_is_unmounted(tmp_path: Path) -> None:
 
 def test_errors_name_the_target(tmp_path: Path) -> None:
     need_mounts()
-    for attempt in (
+    attempts: list[Callable[[], object]] = [
         lambda: mounts.mount("tmpfs", tmp_path / "gone", "tmpfs"),
         lambda: mounts.bind(tmp_path, tmp_path / "gone"),
         lambda: mounts.unmount(tmp_path / "gone"),
         lambda: mounts.set_attributes(tmp_path / "gone", mounts.MOUNT_ATTR_RDONLY),
-    ):
+    ]
+    for attempt in attempts:
         with pytest.raises(FileNotFoundError) as raised:
             attempt()
         assert raised.value.filename == str(tmp_path / "gone")

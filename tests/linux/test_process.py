@@ -115,15 +115,18 @@ def test_a_pidfd_sends_signals_to_that_process_only(old: bool, monkeypatch: pyte
 
 
 def test_threads_are_counted() -> None:
-    before = process.threads()
-    stop = threading.Event()
-    thread = threading.Thread(target=stop.wait)
-    thread.start()
-    assert process.threads() == before + 1
-    stop.set()
-    thread.join()
-    while process.threads() > before:
-        time.sleep(0.001)
+    def check() -> int:
+        stop = threading.Event()
+        thread = threading.Thread(target=stop.wait)
+        thread.start()
+        both = process.threads()
+        stop.set()
+        thread.join()
+        while process.threads() > 1:
+            time.sleep(0.001)
+        return both
+
+    assert in_child(check) == 2
 
 
 def test_dumpable_says_how_it_was() -> None:

@@ -25,7 +25,8 @@ from tests.support.users import become_user, in_child
 
 T = TypeVar("T")
 
-USER = 1000  # whom root's tests become
+# Whom root's tests become; everybody else stays who he is.
+USER, GROUP = (1000, 1000) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
 RANGE = 65536  # ids that he has beside his own
 FIRST_SUBID = 200_000
 
@@ -149,8 +150,8 @@ def need_user_namespaces() -> None:
 def need_ranges() -> None:
     """Skip the test where nobody can have ranges of ids in a user namespace."""
     need("newuidmap", "newgidmap")
-    if os.geteuid() != 0 and idmaps.of_user(os.geteuid(), None).single:
-        pytest.skip("this user has no ranges in /etc/subuid and /etc/subgid")
+    if os.geteuid() != 0:
+        pytest.skip("only root's tests can make an /etc/subuid and an /etc/subgid")
 
 
 @cache
