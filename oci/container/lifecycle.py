@@ -151,8 +151,9 @@ def rename(container: Container, name: str) -> None:
 def remove(container: Container, *, force: bool = False, volumes: bool = False) -> None:
     """Remove the container and everything it wrote; with `volumes` its anonymous volumes too.
 
-    WrongState when it runs, unless `force`, which kills it. Interrupted, it can be repeated.
+    WrongState when it runs or is mounted, unless `force`, which kills and unmounts it. Interrupted, it can be repeated.
     """
+    from oci.container.mounting import is_mounted
     from oci.container.removing import remove_all
 
     store = container.store
@@ -168,6 +169,8 @@ def remove(container: Container, *, force: bool = False, volumes: bool = False) 
                 if not _ended(init, AFTER_KILL):
                     raise WrongState(container.name, "running", "it doesn't end, though it was killed")
                 _see_end(container, locked=True)
+            if not force and is_mounted(container):
+                raise WrongState(container.name, "mounted", "`ocikit umount` it first, or remove it with force (-f)")
             _settle(container)
             remove_all(container, volumes=volumes or container.row.auto_remove)
     except ContainerNotFound:

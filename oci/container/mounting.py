@@ -20,12 +20,14 @@ from oci.linux import mounts
 
 if TYPE_CHECKING:
     from oci.container.container import Container
+    from oci.drivers.driver import Driver
     from oci.storage.store import Store
 
 __all__ = ["is_mounted", "mount", "mount_for_run", "mounted", "must_may_mount", "release", "unmount"]
 
 COUNT = "mounted"  # in the container's folder: how often
 MAX_COUNT = 100  # bytes of that file
+MAX_STACK = 16  # mounts on top of each other at one place, which only others than we make
 
 
 def is_mounted(container: Container) -> bool:
@@ -86,19 +88,26 @@ def mounted(store: Store) -> tuple[tuple[str, str], ...]:
 
 def release(container: Container) -> None:
     """Unmount it whoever uses it: for `rm -f`, under the container's lock. Nothing where it isn't mounted."""
-    with suppress(FileNotFoundError):
-        if is_mounted(container):
-            _unmount(container, lazily=True)
+    for _ in range(MAX_STACK):
+        if not is_mounted(container):
+            return
+        _unmount(container, lazily=True)
 
 
-def mount_for_run(container: Container) -> str:
+def mount_for_run(container: Container, driver: Driver) -> str:
     """Mount the tree for a container that starts, in its supervisor's mount namespace; the path of its root."""
     path = container.snapshot.merged
-    if is_mounted(container):
-        # Taken along from the namespace above: the same mount, from now on a copy of our own.
-        mounts.make_private(path, recursive=False)
-        return path
-    return container.driver.mount(container.snapshot)
+    if not is_mounted(container):
+        return driver.mount(container.snapshot)
+    # Taken along from the namespace above, where somebody may unmount it: a copy of our own on top of it stays.
+    from oci.linux import fsmount
+
+    fd = fsmount.open_tree(path)
+    try:
+        fsmount.attach(fd, path)
+    finally:
+        os.close(fd)
+    return path
 
 
 def must_may_mount() -> None:

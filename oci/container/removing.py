@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from oci.changeset.removal import remove_tree
+from oci.container.mounting import release
 from oci.container.runtimes import runtime_knows, runtime_of
 from oci.errors import ContainerNotFound, InUse, StoreError, VolumeNotFound
 
@@ -28,6 +29,7 @@ def remove_all(container: Container, *, volumes: bool) -> None:
     if runtime_knows(container):
         runtime_of(container).delete(row.id, force=True)
     if os.path.lexists(container.folder):
+        release(container)
         container.driver.remove(container.snapshot)
         remove_folder(container.folder)
     used = store.containers.volumes(row.id) if volumes else ()

@@ -27,6 +27,7 @@ from oci.container.container import Container
 from oci.container.ending import Ending, of_wait_status
 from oci.container.frames import FAILED, STARTED, document_frame
 from oci.container.log_writer import LogWriter
+from oci.container.mounting import mount_for_run
 from oci.container.pump import Pump
 from oci.container.runtimes import RUNTIME_FILE, runtime_folder
 from oci.container.stdio import Stdio
@@ -115,7 +116,7 @@ class Supervisor:
     def _start(self) -> None:
         shared_namespace.stay(f"{self._store.root}/run")
         unshare_mounts(follow_host=True)
-        root = self._driver.mount(self._container.snapshot)
+        root = mount_for_run(self._container, self._driver)
         write_bundle(self._container, root)
         self._stdio = Stdio.open(self._settings, self._folder_fd)
         self._listener = _listen(self._folder_fd)
