@@ -114,7 +114,8 @@ def _accounts(root_fd: int) -> Iterator[_Account]:
 
 def _home(fields: list[str]) -> str:
     home = fields[5] if len(fields) > 5 else ""
-    return home if home.startswith("/") and "\0" not in home else ""
+    plain = home.startswith("/") and home.isprintable()  # which bytes that are no UTF-8, and NUL, are not
+    return home if plain else ""
 
 
 def _groups(root_fd: int) -> list[_Group]:
