@@ -1,0 +1,287 @@
+"""Killed in the middle: whatever step a supervisor or a command dies at, the next one that looks puts it right.
+
+A fault is a line of Python in the supervisor's own process: "before (or after) this call, kill -9 yourself". What
+counts is the effect: the container can be started again, or removed, and nothing of it is left.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from oci.container import launch
+from oci.container.container import Container
+from oci.container.lifecycle import kill, remove, start, stop, wait
+from oci.container.status import is_lost, reconcile, status
+from oci.errors import ContainerNotFound, OciError, RuntimeFailed
+from oci.storage.store import Store
+from tests.support.containers import busybox_store, container_of
+from tests.support.namespaces import need_mounts
+from tests.support.peers import ROOT, need
+
+SLEEP = ("sh", "-c", "trap 'exit 7' TERM; while true; do sleep 0.05; done")
+
+# module, owner in it (empty: the module itself), name, which call counts, before or after it
+Fault = tuple[str, str, str, int, str]
+STARTING: list[Fault] = [
+    ("oci.container.supervisor", "", "unshare_mounts", 1, "before"),
+    ("oci.container.supervisor", "", "write_bundle", 1, "after"),
+    ("oci.runtime.runc", "Runtime", "create", 1, "before"),
+    ("oci.runtime.runc", "Runtime", "create", 1, "after"),
+    ("oci.storage.containers", "Containers", "update", 1, "after"),
+    ("oci.runtime.runc", "Runtime", "start", 1, "after"),
+]
+ENDING: list[Fault] = [
+    ("oci.container.ending", "Ending", "write", 1, "before"),
+    ("oci.container.ending", "Ending", "write", 1, "after"),
+    ("oci.storage.containers", "Containers", "update", 2, "after"),
+    ("oci.runtime.runc", "Runtime", "delete", 1, "after"),
+    ("oci.storage.containers", "Containers", "update", 3, "after"),
+]
+REMOVING: list[Fault] = [
+    ("oci.storage.containers", "Containers", "update", 3, "after"),
+    ("oci.container.removing", "", "remove_folder", 1, "before"),
+    ("oci.container.removing", "", "remove_folder", 1, "after"),
+    ("oci.storage.containers", "Containers", "remove", 1, "after"),
+]
+
+
+def name_of(fault: Fault) -> str:
+    return f"{fault[4]}-{fault[1] or fault[0].rpartition('.')[2]}.{fault[2]}-{fault[3]}"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    need("runc")
+    need_mounts()
+    root = tmp_path / "store"
+    root.mkdir(0o700)
+    with busybox_store(root) as opened:
+        yield opened
+        for container in status(opened):
+            remove(container, force=True)
+        assert os.listdir(root / "containers") == []
+        assert not list(root.glob("run/runc/[!.]*"))
+        assert processes(str(root)) == []
+
+
+def processes(root: str) -> list[int]:
+    """Living processes that have to do with a store: their command line, root or mounts say so."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            command = Path(f"/proc/{name}/cmdline").read_bytes()
+            maps = Path(f"/proc/{name}/mountinfo").read_bytes()
+        except OSError:
+            continue
+        if int(name) != os.getpid() and (root.encode() in command or f"{root}/containers".encode() in maps):
+            found.append(int(name))
+    return found
+
+
+def supervisor_lives(container: Container) -> bool:
+    supervisor = container.refresh().supervisor
+    return supervisor is not None and supervisor.alive()
+
+
+def with_fault(monkeypatch: pytest.MonkeyPatch, fault: Fault) -> None:
+    """Have every supervisor die at this point."""
+    module, owner, name, count, when = fault
+    program = f"""
+import sys, json, os
+with open(0, closefd=False) as file: order = json.load(file)
+sys.path[:] = order["path"]
+import importlib
+import oci.container.supervisor, oci.container.removing
+module = importlib.import_module({module!r})
+owner = getattr(module, {owner!r}) if {owner!r} else module
+original, calls = getattr(owner, {name!r}), [0]
+def faulty(*args, **named):
+    calls[0] += 1
+    if calls[0] == {count} and {when!r} == "before": os.kill(os.getpid(), 9)
+    value = original(*args, **named)
+    if calls[0] == {count}: os.kill(os.getpid(), 9)
+    return value
+setattr(owner, {name!r}, faulty)
+oci.container.supervisor.main(order)
+"""
+    monkeypatch.setattr(launch, "_PROGRAM", program)
+
+
+@pytest.mark.parametrize("fault", STARTING, ids=name_of)
+def test_a_supervisor_killed_while_it_starts_a_container(
+    store: Store, monkeypatch: pytest.MonkeyPatch, fault: Fault
+) -> None:
+    container = container_of(store, *SLEEP)
+    with monkeypatch.context() as patched:
+        with_fault(patched, fault)
+        with pytest.raises(RuntimeFailed, match="supervisor died"):
+            start(container)
+    while supervisor_lives(container):  # its socket is closed a moment before it is gone
+        time.sleep(0.01)
+    (found,) = status(store)
+    if found.row.status == "running":  # it had been started: it lives on, without its supervisor
+        assert fault[2] == "start"
+        assert is_lost(found.row)
+        stop(container)
+        assert (container.row.status, container.row.exit_code) == ("exited", None)
+        assert "supervisor" in str(container.row.error)
+    else:
+        assert (found.row.status, found.row.supervisor, found.row.init) == ("created", None, None)
+    assert not list(Path(store.root).glob("run/runc/[!.]*"))
+    start(container)
+    assert container.row.status == "running"
+    assert not is_lost(container.row)
+    stop(container)
+    assert container.row.exit_code == 7
+
+
+@pytest.mark.parametrize("fault", ENDING, ids=name_of)
+def test_a_supervisor_killed_while_it_records_the_end(
+    store: Store, monkeypatch: pytest.MonkeyPatch, fault: Fault
+) -> None:
+    container = container_of(store, "sh", "-c", "exit 3")
+    with monkeypatch.context() as patched:
+        with_fault(patched, fault)
+        start(container)
+        assert wait(container) == (None if fault[2:] == ("write", 1, "before") else 3)
+    (found,) = status(store)
+    assert (found.row.status, found.row.init) == ("exited", None)
+    assert not list(Path(store.root).glob("run/runc/[!.]*"))
+    start(container)
+    assert wait(container) == 3
+
+
+@pytest.mark.parametrize("fault", REMOVING, ids=name_of)
+def test_a_supervisor_killed_while_it_removes(store: Store, monkeypatch: pytest.MonkeyPatch, fault: Fault) -> None:
+    container = container_of(store, "true", auto_remove=True)
+    with monkeypatch.context() as patched:
+        with_fault(patched, fault)
+        start(container)
+        wait(container)
+    for left in status(store):
+        assert left.row.status in ("exited", "removing")
+        remove(left)
+    assert status(store) == ()
+
+
+def test_a_supervisor_killed_while_its_container_runs(store: Store) -> None:
+    container = container_of(store, "sleep", "100")
+    start(container)
+    supervisor, init = container.row.supervisor, container.row.init
+    assert supervisor is not None
+    assert init is not None
+    os.kill(supervisor.pid, signal.SIGKILL)
+    while supervisor.alive():
+        time.sleep(0.01)
+    (found,) = status(store)
+    assert found.row.status == "running"
+    assert is_lost(found.row)
+    kill(container, "KILL")
+    assert wait(container) is None
+    row = container.refresh()
+    assert (row.status, row.exit_code) == ("exited", None)
+    assert "nobody saw how it ended" in str(row.error)
+    start(container)
+    supervisor = container.row.supervisor
+    assert supervisor is not None
+    os.kill(supervisor.pid, signal.SIGKILL)
+    remove(container, force=True)
+    assert not init.alive()
+
+
+def test_both_killed(store: Store) -> None:
+    container = container_of(store, "sleep", "100")
+    start(container)
+    for one in (container.row.supervisor, container.row.init):
+        assert one is not None
+        os.kill(one.pid, signal.SIGKILL)
+    while any(one is not None and one.alive() for one in (container.row.supervisor, container.row.init)):
+        time.sleep(0.01)
+    (found,) = status(store)
+    assert found.row.status == "exited"
+    assert found.row.exit_code in (None, 137)  # the supervisor may have been quicker
+    start(container)
+    assert container.row.status == "running"
+
+
+def test_a_machine_that_was_restarted(store: Store) -> None:
+    container = container_of(store, "sleep", "100")
+    start(container)
+    row = container.row
+    assert row.supervisor is not None
+    assert row.init is not None
+    before = {name: getattr(row, name).replace(boot_id="another") for name in ("supervisor", "init")}
+    kill(container)
+    wait(container)
+    store.containers.update(container.id, status="running", started=1, **before)
+    assert reconcile(container).row.status == "exited"
+    assert container.row.error == "the machine was restarted while it ran"
+
+
+@pytest.mark.parametrize("moment", ["before-spawn", "after-spawn", "after-answer"])
+def test_a_command_killed_while_it_starts_a_container(store: Store, moment: str) -> None:
+    container = container_of(store, *SLEEP)
+    patches = {
+        "before-spawn": "launch._spawn = die",
+        "after-spawn": "launch.Channel.answer = die",
+        "after-answer": "launch.Channel.close = die",
+    }
+    code = f"""
+import os, sys, time
+from oci.container import launch
+from oci.container.container import Container
+from oci.container.lifecycle import start
+from oci.storage.store import Store
+def die(*args): os.kill(os.getpid(), 9)
+{patches[moment]}
+with Store.open(sys.argv[1], clock=time.time_ns) as store:
+    start(Container.find(store, sys.argv[2]))
+"""
+    done = subprocess.run([sys.executable, "-c", code, store.root, container.id], env={"PYTHONPATH": str(ROOT)})
+    assert done.returncode == -signal.SIGKILL
+    with store.containers.lock(container.id):  # whoever was starting it has done so, or given up
+        pass
+    reconcile(container)
+    assert container.row.status == ("running" if moment == "after-answer" else "created")
+    stop(container)
+    start(container)
+    assert container.row.status == "running"
+
+
+@pytest.mark.parametrize("step", ["remove_folder", "driver", "row"])
+def test_a_command_killed_while_it_removes(store: Store, step: str) -> None:
+    container = container_of(store, "true")
+    patches = {
+        "remove_folder": "removing.remove_folder = die",
+        "driver": "Container.driver = property(die)",
+        "row": "Containers.remove = die",
+    }
+    code = f"""
+import os, sys, time
+from oci.container import removing
+from oci.container.container import Container
+from oci.container.lifecycle import remove
+from oci.storage.containers import Containers
+from oci.storage.store import Store
+def die(*args): os.kill(os.getpid(), 9)
+{patches[step]}
+with Store.open(sys.argv[1], clock=time.time_ns) as store:
+    remove(Container.find(store, sys.argv[2]))
+"""
+    done = subprocess.run([sys.executable, "-c", code, store.root, container.id], env={"PYTHONPATH": str(ROOT)})
+    assert done.returncode == -signal.SIGKILL
+    (left,) = status(store)
+    assert left.row.status == "removing"
+    with pytest.raises(OciError):
+        start(left)
+    remove(left)
+    with pytest.raises(ContainerNotFound):
+        Container.find(store, container.id)
