@@ -73,8 +73,8 @@ def as_rootless_user(function: Callable[..., T], *args: object, ranges: bool, ui
                 _furnish(uid, folder, ranges)
                 become_user(uid, uid)
             os.environ["HOME"] = os.environ["TMPDIR"] = str(folder)
-            os.environ.pop("XDG_RUNTIME_DIR", None)
-            os.environ.pop("XDG_DATA_HOME", None)
+            for name in [one for one in os.environ if one.startswith(("XDG_", "OCIKIT_"))]:
+                del os.environ[name]
             tempfile.tempdir = None
             os.chdir(folder)
             return function(*args, **named)
