@@ -5,23 +5,21 @@ The terminal is put back as it was in every case. The client's death leaves the 
 
 from __future__ import annotations
 
-import os
-import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from oci.container.connecting import GONE, connect
 from oci.container.container import Container
 from oci.container.detach_keys import DETACH_KEYS, parse_keys
-from oci.container.frames import EXIT, HELLO, SIGNAL, document_frame, frame, read_document
-from oci.errors import InvalidInput, WrongState
+from oci.container.frames import EXIT, HELLO, document_frame, read_document
+from oci.container.processes import send_signal
+from oci.errors import InvalidInput, OciError, WrongState
 from oci.spec.record import Record
 
 if TYPE_CHECKING:
     from oci.container.launch import Channel
 
-__all__ = ["DETACH_KEYS", "Attachment", "Ended", "attach", "send_signal", "watch"]
-
-GONE = "the container's supervisor is gone: how it ended is not known"
+__all__ = ["DETACH_KEYS", "Attachment", "Ended", "attach", "watch"]
 
 
 class Ended(Record):
@@ -72,10 +70,9 @@ class Attachment:
         return _ended(said)
 
     def _forward(self, number: int) -> None:
-        from oci.container.lifecycle import kill
-
-        with suppress(WrongState):
-            kill(self.container, number)
+        with suppress(OciError, OSError):
+            self.container.refresh()
+            send_signal(self.container, number)
 
     def close(self) -> None:
         self._channel.close()
@@ -92,7 +89,7 @@ def attach(container: Container, *, stdin: bool = True) -> Attachment:
 
     Raises WrongState when it doesn't run, or its supervisor is gone.
     """
-    channel = _connect(container)
+    channel = connect(container)
     channel.connection.sendall(document_frame(HELLO, {"output": True, "stdin": stdin}))
     return Attachment(container, channel)
 
@@ -100,7 +97,7 @@ def attach(container: Container, *, stdin: bool = True) -> Attachment:
 def watch(container: Container) -> Ended | None:
     """Wait for the container's end as its supervisor tells it; None when there is no supervisor to ask."""
     try:
-        channel = _connect(container)
+        channel = connect(container)
     except WrongState:
         return None
     with channel.connection:
@@ -115,33 +112,6 @@ def watch(container: Container) -> Ended | None:
                         return _ended(read_document(content))
         except (OSError, InvalidInput):
             return None
-
-
-def send_signal(container: Container, number: int) -> None:
-    """Have the supervisor send a signal: it may, where we may not (another user namespace)."""
-    channel = _connect(container)
-    with channel.connection:
-        channel.connection.sendall(frame(SIGNAL, number.to_bytes(4, "big")))
-
-
-def _connect(container: Container) -> Channel:
-    from oci.container.console import socket_address
-    from oci.container.launch import Channel
-
-    try:
-        folder = os.open(container.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
-        raise WrongState(container.name, container.row.status, "there is nobody to attach to") from None
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        connection.connect(socket_address(folder, "attach.sock"))
-    except OSError:
-        connection.close()
-        reason = "start it first" if container.row.status != "running" else GONE
-        raise WrongState(container.name, container.row.status, reason) from None
-    finally:
-        os.close(folder)
-    return Channel(connection)
 
 
 def _ended(said: dict[str, object] | None) -> Ended:

@@ -7,12 +7,12 @@ the supervisor, so that it is held until the program runs, whoever is killed mea
 from __future__ import annotations
 
 import os
-import select
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from oci.container.container import Container
+from oci.container.processes import has_ended, send_signal
 from oci.container.runtimes import find_runtime, runtime_folder
 from oci.container.signals import parse_signal, stop_signal, stop_timeout
 from oci.container.status import put_right, reconcile
@@ -21,7 +21,6 @@ from oci.errors import ContainerNotFound, StoreError, WrongState
 if TYPE_CHECKING:
     from oci.container.attach import Attachment
     from oci.container.launch import Channel
-    from oci.linux.process import Identity
     from oci.runtime.runc import Runtime
 
 __all__ = ["kill", "remove", "rename", "restart", "start", "start_attached", "stop", "wait"]
@@ -103,10 +102,10 @@ def stop(container: Container, timeout: int | None = None) -> None:
     settings = container.settings
     patience = stop_timeout(settings) if timeout is None else float("inf") if timeout < 0 else float(timeout)
     init = container.row.init
-    _send(container, stop_signal(settings))
-    if not _ended(init, patience):
-        _send(container, parse_signal("KILL"))
-        if not _ended(init, AFTER_KILL):
+    send_signal(container, stop_signal(settings))
+    if not has_ended(init, patience):
+        send_signal(container, parse_signal("KILL"))
+        if not has_ended(init, AFTER_KILL):
             raise WrongState(container.name, "running", "it doesn't end, though it was killed; a device may hold it")
     _see_end(container)
 
@@ -117,7 +116,7 @@ def kill(container: Container, signal: int | str = "KILL") -> None:
     reconcile(container)
     if container.row.status != "running":
         raise WrongState(container.name, container.row.status, "only one that runs can be sent a signal")
-    _send(container, number)
+    send_signal(container, number)
 
 
 def wait(container: Container) -> int | None:
@@ -131,7 +130,7 @@ def wait(container: Container) -> int | None:
             with suppress(ContainerNotFound):
                 container.refresh()
             return ended.status
-        _ended(container.row.init, float("inf"))
+        has_ended(container.row.init, float("inf"))
         _see_end(container)
     return container.row.exit_code
 
@@ -165,8 +164,8 @@ def remove(container: Container, *, force: bool = False, volumes: bool = False) 
                     raise WrongState(container.name, "running", "stop it first, or remove it with force (-f)")
                 init = container.row.init
                 with suppress(WrongState):
-                    _send(container, parse_signal("KILL"))
-                if not _ended(init, AFTER_KILL):
+                    send_signal(container, parse_signal("KILL"))
+                if not has_ended(init, AFTER_KILL):
                     raise WrongState(container.name, "running", "it doesn't end, though it was killed")
                 _see_end(container, locked=True)
             if not force and is_mounted(container):
@@ -176,53 +175,6 @@ def remove(container: Container, *, force: bool = False, volumes: bool = False) 
     except ContainerNotFound:
         if not os.path.lexists(container.folder):  # a row without a folder; or all is gone already
             remove_all(container, volumes=volumes)
-
-
-# Signals and ends
-
-
-def _send(container: Container, number: int) -> None:
-    """Send a signal to the container's first process. WrongState when it has just ended."""
-    from oci.linux import process
-
-    init = container.row.init
-    gone = WrongState(container.name, "exited", "it has just ended")
-    try:
-        if init is None:
-            raise gone
-        fd = process.pidfd_open(init.pid)
-    except ProcessLookupError:
-        raise gone from None
-    try:
-        if not init.alive():  # asked when the descriptor was there: it is this process's, or nobody's
-            raise gone
-        process.pidfd_send_signal(fd, number)
-    except ProcessLookupError:
-        raise gone from None
-    except PermissionError:
-        from oci.container.attach import send_signal
-
-        send_signal(container, number)
-    finally:
-        os.close(fd)
-
-
-def _ended(who: Identity | None, seconds: float) -> bool:
-    """Wait for the end of a process, so many seconds at most."""
-    from oci.linux import process
-
-    if who is None:
-        return True
-    try:
-        fd = process.pidfd_open(who.pid)
-    except ProcessLookupError:
-        return True
-    try:
-        if not who.alive():
-            return True
-        return bool(select.select([fd], [], [], None if seconds == float("inf") else seconds)[0])
-    finally:
-        os.close(fd)
 
 
 def _see_end(container: Container, *, locked: bool = False) -> None:

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from json.encoder import encode_basestring_ascii
 
-__all__ = ["LOG", "MAX_FILES", "MAX_PIECE", "MAX_SIZE", "LogWriter", "stamp"]
+__all__ = ["FILES", "LOG", "MAX_PIECE", "SIZE", "LogWriter", "stamp"]
 
 LOG = "log.json"
 MAX_PIECE = 16384  # bytes of a line in one record, as docker has it
-MAX_SIZE = 10 << 20  # bytes of one file, unless the container says otherwise
-MAX_FILES = 3  # files kept, unless the container says otherwise
+SIZE = 10 << 20  # bytes of one file, unless the container says otherwise
+FILES = 3  # files kept, unless the container says otherwise
 
 
 class LogWriter:
@@ -33,8 +33,8 @@ class LogWriter:
         max_files: int | None = None,
     ) -> None:
         self._folder, self._clock = folder, clock
-        self._max_size = MAX_SIZE if max_size is None or max_size <= 0 else max_size
-        self._max_files = MAX_FILES if max_files is None or max_files <= 0 else max_files
+        self._max_size = SIZE if max_size is None or max_size <= 0 else max_size
+        self._max_files = FILES if max_files is None or max_files <= 0 else max_files
         self._rest = {"stdout": b"", "stderr": b""}
         self.lost = 0  # bytes that the disk didn't take
         self._fd = self._open()

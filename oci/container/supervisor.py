@@ -23,6 +23,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NoReturn
 
+from oci.container.connecting import ATTACH_SOCKET
+from oci.container.console import socket_address
 from oci.container.container import Container
 from oci.container.ending import Ending, of_wait_status
 from oci.container.frames import FAILED, STARTED, document_frame
@@ -39,9 +41,6 @@ from oci.runtime.runc import Found, Runtime
 from oci.storage.store import Store
 
 __all__ = ["main"]
-
-ATTACH_SOCKET = "attach.sock"
-LAST_WAIT = 10.0  # seconds for the container's processes to go after SIGKILL
 
 
 def main(order: Mapping[str, Any]) -> NoReturn:
@@ -311,8 +310,6 @@ def _write(folder: int, name: str, text: str) -> None:
 
 def _listen(folder: int) -> socket.socket:
     """The socket for clients; its path may be longer than unix(7) allows, its address isn't."""
-    from oci.container.console import socket_address
-
     with suppress(FileNotFoundError):
         os.unlink(ATTACH_SOCKET, dir_fd=folder)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
