@@ -2,6 +2,9 @@
 
 Whatever a test mounts there goes with its process. `need_…` skip the test and name what the machine doesn't have:
 a plain chroot has no user namespaces, for one.
+
+All of root's rootless tests are the same user, and may run at the same time: a process is found by the pid that its
+store or its starter knows, never by that user or by its name.
 """
 
 from __future__ import annotations
