@@ -50,7 +50,7 @@ _ROWS: tuple[_Row, ...] = (
     (r"exec (/.*): (.*)", lambda found: f"{show(found[1])}: can't be run: {found[2]}", 126),
     (
         r'chdir to cwd \("(.*)"\) set in config.json failed: permission denied',
-        _program("the user may not enter it"),
+        lambda found: _cwd(found[1], "the user may not enter it"),
         126,
     ),
     (r'chdir to cwd \("(.*)"\) set in config.json failed: (.*)', lambda found: _cwd(found[1], found[2]), 125),
@@ -59,7 +59,7 @@ _ROWS: tuple[_Row, ...] = (
     (r'error mounting "(.*)" to rootfs at "(.*?)": (.*)', lambda found: _mount(found[1], found[2], found[3]), 125),
     (r"error setting rlimit.*: operation not permitted", lambda _: "a ulimit is above what this process has", 125),
     (r"unable to apply caps: .*", lambda _: "this process can't give the capabilities that were asked for", 125),
-    (r"unable to set memory limit to (\d+)", lambda found: f"--memory {found[1]}: too little to start in", 125),
+    (r".*unable to set memory limit to (\d+).*", lambda found: f"--memory {found[1]}: too little to start in", 125),
     (r"sethostname: (.*)", lambda found: f"the host name was refused: {found[1]}", 125),
     (r".*seccomp.* not supported|.*[Ss]eccomp.*(?:disabled|not compiled).*", lambda _: _SECCOMP, 125),
     (r"invalid rootfs: (.*)", lambda found: f"the container's root can't be used: {found[1]}", 125),
@@ -80,7 +80,7 @@ _ROWS: tuple[_Row, ...] = (
         lambda found: f"{show(found[1])}: can't be run: {found[2].lower()}",
         126,
     ),
-    (r"chdir `(.*)`: Permission denied", _program("the working directory is not for this user"), 126),
+    (r"chdir `(.*)`: Permission denied", lambda found: _cwd(found[1], "the user may not enter it"), 126),
     (r"chdir `(.*)`: (.*)", lambda found: _cwd(found[1], found[2].lower()), 125),
     (
         r"mount `(.*)` to `(.*)`: (.*)",

@@ -56,7 +56,7 @@ class Runtime:
     """runc or crun with one folder for its state (`--root`), made when it isn't there."""
 
     def __init__(self, found: Found, folder: str) -> None:
-        self.found, self.folder = found, folder
+        self.found, self.folder = found, os.path.abspath(folder)  # the runtime stands in /
 
     @classmethod
     def find(cls, folder: str, names: Sequence[str] = ("crun", "runc"), *, remembered: str | None = None) -> Runtime:
@@ -87,9 +87,9 @@ class Runtime:
         `before` is called in the runtime's process, before it is the runtime.
         """
         streams = Streams(stdin=stdin, stdout=stdout, stderr=stderr)
-        words = ["--bundle", bundle]
+        words = ["--bundle", os.path.abspath(bundle)]
         if console_socket is not None:
-            words += ["--console-socket", console_socket]
+            words += ["--console-socket", os.path.abspath(console_socket)]
         with self._pid_file(pid_file) as file:
             self._call("create", [*words, "--pid-file", file, id], streams=streams, seconds=LONG, before=before)
             return self._pid("create", file)
@@ -147,7 +147,7 @@ class Runtime:
         streams = Streams(stdin=stdin, stdout=stdout, stderr=stderr)
         words = ["--detach"]
         if console_socket is not None:
-            words += ["--console-socket", console_socket]
+            words += ["--console-socket", os.path.abspath(console_socket)]
         with self._file("process") as document, self._pid_file(pid_file) as file:
             with open(document, "wb") as writing:
                 writing.write(dumps(process))
@@ -212,7 +212,7 @@ class Runtime:
     @contextmanager
     def _pid_file(self, wanted: str | None) -> Iterator[str]:
         if wanted is not None:
-            yield wanted
+            yield os.path.abspath(wanted)
             return
         with self._file("pid") as path:
             yield path

@@ -14,6 +14,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from oci.errors import InvalidDocument, RuntimeFailed, show
 from oci.runtime.found import Found
@@ -103,8 +104,11 @@ def _create(folder: str, found: Found) -> None:
             file.write(dumps(_document(found, name)))
         try:
             runtime.create(name, bundle, before=_own_mounts)
-        finally:
-            runtime.delete(name, force=True)
+        except RuntimeFailed:
+            with suppress(RuntimeFailed):  # what `create` said is what counts
+                runtime.delete(name, force=True)
+            raise
+        runtime.delete(name, force=True)
     finally:
         shutil.rmtree(bundle, ignore_errors=True)
 

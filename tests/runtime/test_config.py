@@ -25,8 +25,8 @@ from oci.runtime.config import (
 )
 from oci.runtime.settings import DeviceSetting, MountSetting, PortSetting, RunSettings, UlimitSetting
 from oci.spec.config import ImageConfig
-from tests.runtime.document_schema import DOCUMENT, PROCESS
 from tests.support.boxes import GROUP, PASSWD, image_of
+from tests.support.runtime_schema import DOCUMENT, PROCESS
 
 ALL_IDS = IdMap(inside=0, outside=0, size=0xFFFFFFFF)
 ROOTFUL = IdMaps(uids=(ALL_IDS,), gids=(ALL_IDS,))

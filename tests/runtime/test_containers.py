@@ -332,7 +332,7 @@ def test_binds_read_only_and_writable_and_of_files(who: str) -> None:
 def test_a_volume_is_bound_where_it_was_asked_for(who: str) -> None:
     mount = MountSetting(type="volume", source="data", target="/data")
     box = contain(
-        "touch /data/x && ls /data && grep ' /data ' /proc/mounts",
+        "touch /data/x && busybox rm /data/x && grep ' /data ' /proc/mounts",
         RunSettings(mounts=(mount,)),
         who=who,
         extra=Extra(facts={"volumes": {"/data": "/dev/shm"}}, change=None),
@@ -340,7 +340,6 @@ def test_a_volume_is_bound_where_it_was_asked_for(who: str) -> None:
     assert box.status == 0
     with pytest.raises(InvalidInput, match="volume at /data: it isn't there"):
         contain("true", RunSettings(mounts=(mount,)), who=who)
-    os.path.exists("/dev/shm/x") and os.remove("/dev/shm/x")
 
 
 @everybody

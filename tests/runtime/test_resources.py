@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from oci.errors import InvalidInput
@@ -13,7 +15,7 @@ ALL = Cgroups(version=1, controllers=frozenset({"memory", "cpu", "pids", "device
 NO_SWAP = ALL.replace(swap=False)
 
 
-def made(cgroups: Cgroups = ALL, **settings: object) -> dict[str, object]:
+def made(cgroups: Cgroups = ALL, **settings: Any) -> dict[str, object]:
     return resources(RunSettings(**settings), cgroups, initial=True, cpus=4)
 
 
@@ -72,7 +74,7 @@ def test_processors_shares_and_processes() -> None:
         ({"cpu_shares": 1}, "from 2 to 262144"),
     ],
 )
-def test_what_no_machine_can_do(settings: dict[str, object], reason: str) -> None:
+def test_what_no_machine_can_do(settings: dict[str, Any], reason: str) -> None:
     with pytest.raises(InvalidInput, match=reason):
         made(**settings)
 
