@@ -74,7 +74,7 @@ def _find(root_fd: int, word: str, env: Sequence[str], cwd: str, mounted: Collec
             return None  # it may be there or not: a later folder of PATH is no answer either
         head = _head(root_fd, place)
         if head is not None:
-            return candidate, head
+            return word if "/" in word else candidate, head
     return None
 
 

@@ -1,0 +1,119 @@
+"""Paths inside a container, settled within its root; devices and their settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from oci.errors import InvalidInput
+from oci.runtime.devices import parse_device
+from oci.runtime.inside import MAX_PATH, absolute, below, settle
+from oci.runtime.settings import DeviceSetting
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[int]:
+    tree = tmp_path / "root"
+    (tree / "a/b").mkdir(parents=True)
+    (tree / "file").write_text("")
+    for name, target in {
+        "abs": "/a/b",
+        "rel": "a/b",
+        "up": "../../../../../a",
+        "a/back": "../a/b",
+        "chain": "rel/../abs",
+        "loop": "loop",
+        "one": "two",
+        "two": "one",
+        "host": str(tmp_path / "outside"),
+        "magic": "/proc/self/root/etc",
+        "dangling": "not/there",
+    }.items():
+        (tree / name).symlink_to(target)
+    (tmp_path / "outside").mkdir()
+    fd = os.open(tree, os.O_RDONLY | os.O_DIRECTORY)
+    yield fd
+    os.close(fd)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/", "/"),
+        ("/a/b", "/a/b"),
+        ("/abs/c", "/a/b/c"),
+        ("/rel/c", "/a/b/c"),
+        ("/up/b", "/a/b"),
+        ("/a/back", "/a/b"),
+        ("/chain", "/a/abs"),
+        ("/dangling/x", "/not/there/x"),
+        ("/file/x", "/file/x"),
+        ("/new/deep/path", "/new/deep/path"),
+        ("/magic", "/proc/self/root/etc"),
+        ("//a///b/.", "/a/b"),
+        ("/../../a", "/a"),
+        ("/abs/../file", "/file"),
+    ],
+)
+def test_links_are_settled_inside(root: int, path: str, expected: str) -> None:
+    assert settle(root, path, "path") == expected
+
+
+def test_a_link_to_this_machine_leads_to_the_same_name_inside(root: int, tmp_path: Path) -> None:
+    assert settle(root, "/host/x", "path") == f"{tmp_path}/outside/x"
+    assert list((tmp_path / "outside").iterdir()) == []
+
+
+def test_links_in_a_circle_are_one_clear_error(root: int) -> None:
+    for name in ("/loop", "/one/x"):
+        with pytest.raises(InvalidInput, match=r"place '.*': more than 40 symbolic links in the image"):
+            settle(root, name, "place")
+
+
+def test_what_a_mount_covers_is_not_looked_at(root: int) -> None:
+    assert settle(root, "/abs/x", "path", {"/abs"}) == "/abs/x"
+    assert settle(root, "/a/back", "path", {"/a"}) == "/a/back"
+
+
+def test_no_descriptor_is_left_open(root: int) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for path in ("/abs/x", "/file/x", "/up/b"):
+        settle(root, path, "path")
+    with pytest.raises(InvalidInput):
+        settle(root, "/loop", "path")
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("path", ["", "relative", "./x", "/a\0b", "/\udcff", "/" + "x" * MAX_PATH])
+def test_what_is_no_absolute_path(path: str) -> None:
+    with pytest.raises(InvalidInput, match="place"):
+        absolute(path, "place")
+
+
+def test_below() -> None:
+    assert below("/a", "/a")
+    assert below("/a/b", "/a")
+    assert below("/a", "/")
+    assert not below("/ab", "/a")
+
+
+@pytest.mark.parametrize(
+    ("text", "source", "target", "permissions"),
+    [
+        ("/dev/fuse", "/dev/fuse", "/dev/fuse", "rwm"),
+        ("/dev/fuse:/dev/x", "/dev/fuse", "/dev/x", "rwm"),
+        ("/dev/fuse:r", "/dev/fuse", "/dev/fuse", "r"),
+        ("/dev/fuse:/dev/x:rw", "/dev/fuse", "/dev/x", "rw"),
+    ],
+)
+def test_devices_as_docker_reads_them(text: str, source: str, target: str, permissions: str) -> None:
+    assert parse_device(text) == DeviceSetting(source=source, target=target, permissions=permissions)
+
+
+@pytest.mark.parametrize("text", ["", "fuse", "/dev/a:/dev/b:x", "/dev/a:/dev/b:rr", "/a:/b:r:w"])
+def test_what_is_no_device(text: str) -> None:
+    with pytest.raises(InvalidInput, match="--device"):
+        parse_device(text)
