@@ -18,7 +18,6 @@ import select
 import signal
 import socket
 import time
-import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NoReturn
@@ -27,7 +26,7 @@ from oci.container.connecting import ATTACH_SOCKET
 from oci.container.console import socket_address
 from oci.container.container import Container
 from oci.container.ending import Ending, of_wait_status
-from oci.container.frames import FAILED, STARTED, document_frame
+from oci.container.frames import FAILED, HEADER, MAX_FRAME, ORDER, STARTED, Unframer, document_frame, read_document
 from oci.container.log_writer import LogWriter
 from oci.container.mounting import mount_for_run
 from oci.container.pump import Pump
@@ -43,38 +42,56 @@ from oci.storage.store import Store
 __all__ = ["main"]
 
 
-def main(order: Mapping[str, Any]) -> NoReturn:
-    """Do what `launch` ordered, in a process that is nobody's child."""
-    if os.fork():
-        os._exit(0)
+def main(channel: int) -> NoReturn:
+    """Wait for an order on this socket, and do it; in a process that is nobody's child."""
     status = 1
     try:
         os.umask(0o022)
         os.close(0)
         os.open("/dev/null", os.O_RDWR)
-        process.set_name("ocikit-super")
-        process.subreaper()
-        shared_namespace.stay(f"{order['root']}/run")  # rootless: later commands have to come where this one is
-        signal.signal(signal.SIGCHLD, lambda number, at: None)  # for the pump's wakeup, and so that it isn't ignored
-        with Store.open(order["root"], clock=time.time_ns, create=False) as store:
-            Supervisor(store, order).run()
+        connection = socket.socket(fileno=channel)
+        connection.set_inheritable(False)
+        order, lock = _receive(connection)
+        if order is not None:
+            process.set_name(f"ocikit {order['id'][:8]}")
+            process.subreaper()
+            signal.signal(
+                signal.SIGCHLD, lambda number, at: None
+            )  # for the pump's wakeup, and so that it isn't ignored
+            with Store.open(order["root"], clock=time.time_ns, create=False) as store:
+                Supervisor(store, order, connection, lock).run()
         status = 0
     except BaseException:  # noqa: BLE001 - it ends here in any case; the starter reads the last line
+        import traceback
+
         traceback.print_exc()
     finally:
         os._exit(status)
 
 
+def _receive(connection: socket.socket) -> tuple[Mapping[str, Any] | None, int]:
+    """The order, and the container's lock; None when the starter has gone."""
+    unframer, fds = Unframer(), list[int]()
+    while True:
+        data, more, _, _ = socket.recv_fds(connection, MAX_FRAME + HEADER.size, 4)
+        fds += more
+        for fd in more:
+            os.set_inheritable(fd, False)
+        if not data:
+            return None, -1
+        for kind, content in unframer.feed(data):
+            if kind == ORDER and fds:
+                return read_document(content), fds[0]
+
+
 class Supervisor:
     """One run of one container."""
 
-    def __init__(self, store: Store, order: Mapping[str, Any]) -> None:
+    def __init__(self, store: Store, order: Mapping[str, Any], channel: socket.socket, lock: int) -> None:
         self._store = store
         self._order = order
-        self._channel = socket.socket(fileno=order["channel"])
-        self._channel.set_inheritable(False)
-        self._lock: int | None = order["lock"]
-        os.set_inheritable(order["lock"], False)
+        self._channel = channel
+        self._lock: int | None = lock
         self._container = Container.find(store, order["id"])
         self._before = self._container.row
         self._settings = self._container.settings
@@ -104,7 +121,7 @@ class Supervisor:
         try:
             pump.run()
         except Exception:  # noqa: BLE001 - a mistake of ours must not cost the container its end
-            traceback.print_exc()
+            self._complain()
             self._wait_without_pump()
         ending = of_wait_status(self._wait_status, started=self._started, clock=self._store.clock)
         self._finish(ending)
@@ -113,7 +130,6 @@ class Supervisor:
     # The beginning
 
     def _start(self) -> None:
-        shared_namespace.stay(f"{self._store.root}/run")
         unshare_mounts(follow_host=True)
         root = mount_for_run(self._container, self._driver)
         write_bundle(self._container, root)
@@ -131,6 +147,7 @@ class Supervisor:
         )
         self._stdio.handed_over(self._order.get("size"))
         self._pidfd = process.pidfd_open(self._init)
+        shared_namespace.stay(f"{self._store.root}/run", self._init)  # it may outlive this process
         if self._gone():
             raise RuntimeFailed("whoever wanted the container started was interrupted")
         self._started = self._store.clock()
@@ -299,7 +316,13 @@ class Supervisor:
         try:
             remove_all(self._container, volumes=True)
         except (OciError, OSError):
-            traceback.print_exc()
+            self._complain()
+
+    @staticmethod
+    def _complain() -> None:
+        import traceback
+
+        traceback.print_exc()
 
 
 def _write(folder: int, name: str, text: str) -> None:

@@ -4,9 +4,9 @@ A process that is root in a user namespace has no power over processes in anothe
 it can't look at their files by /proc/PID/root, nor enter their namespaces (user_namespaces(7): power comes from the
 namespace itself or from above). So the command that runs a program in a container has to be in the namespace of the
 one that started the container. Commands find it by a list of processes in it, one a line: the first that still lives
-is joined; when none does, none of its containers can live either, and a new namespace is made.
+is joined; when none does, none of its containers lives either, and a new namespace is made.
 
-A container keeps its namespace alive through its supervisor, which puts itself on the list (`stay`). The list is only
+A supervisor puts itself on the list (`stay`), and the container's first process, which may outlive it. The list is only
 read and written under its own lock, so that two commands that come at once don't make two namespaces.
 """
 
@@ -54,12 +54,15 @@ def enter(folder: str, *, maps: IdMaps | None = None, warn: Callable[[str], None
         return namespaces.become_root(maps, warn=warn)
 
 
-def stay(folder: str) -> None:
-    """Put this process on the list: it lives on when the command that started it has ended. Nothing for real root."""
+def stay(folder: str, pid: int | None = None) -> None:
+    """Put a process (None: this one) on the list: it lives on when the command that started it has ended.
+
+    Nothing for real root, or for a process that has ended already.
+    """
     if namespaces.is_initial():
         return
-    with suppress(FileNotFoundError), _locked(folder) as fd:
-        _append(fd, process.identity(os.getpid()))
+    with suppress(FileNotFoundError, ProcessLookupError), _locked(folder) as fd:
+        _append(fd, process.identity(os.getpid() if pid is None else pid))
 
 
 @contextmanager

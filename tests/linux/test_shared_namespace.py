@@ -201,3 +201,25 @@ def test_stay_puts_a_process_on_the_list() -> None:
         return words[0] == str(os.getpid())
 
     assert rootless(check, ranges=False)
+
+
+def test_a_container_whose_supervisor_was_killed_is_found_by_its_own_process() -> None:
+    def check() -> None:
+        ready = os.pipe()
+
+        def start() -> None:
+            entered()
+            if (child := os.fork()) == 0:
+                signal.pause()
+            shared_namespace.stay("run", child)
+            os.write(ready[1], f"{child}\n".encode())
+
+        supervisor = Living(start)
+        container = int(os.read(ready[0], 20))
+        supervisor.kill()
+        try:
+            assert in_child(entered)[0] == supervisor.namespace
+        finally:
+            os.kill(container, signal.SIGKILL)
+
+    in_user(check)
