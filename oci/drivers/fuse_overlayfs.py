@@ -2,8 +2,9 @@
 
 We open /dev/fuse and mount, and the program is given the open device as `/dev/fd/3` (libfuse 3.3 takes that for a
 mount point). So the mount is ours from the first moment, may be detached, and needs no setuid fusermount. When the
-mount goes, with its namespace or its descriptor, the kernel closes the connection and the program ends: no helper has
-to outlive anybody, and none is left.
+mount goes, with its namespace or its descriptor, the kernel closes the connection and the program ends: nobody has to
+look after it, and none is left. For that the program must not hold the mount itself. It gets a mount namespace of its
+own, in which there is no such mount, and in which whatever the host unmounts is unmounted too.
 
 Options, and why: `writeback=0`, so that the upper directory holds what a container wrote as soon as it was written;
 no `squash…`, no `xattr_permissions`: owners are real ones, set in the user namespace. Renaming a directory of a layer
@@ -18,6 +19,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -68,7 +70,7 @@ class FuseOverlayfs:
             except OSError as error:
                 raise DriverError(self.name, f"can't mount {place}: {error.strerror}") from error
             try:
-                pid, words = self._start(snapshot, device, read_only)
+                pid, words = self._start(snapshot, device, read_only, place)
             except BaseException:
                 mounts.unmount(place, detach=True)
                 raise
@@ -111,7 +113,7 @@ class FuseOverlayfs:
             except OSError as error:
                 raise DriverError(self.name, f"can't mount {snapshot.folder}: {error.strerror}") from error
             try:
-                pid, words = self._start(snapshot, device, not writable)
+                pid, words = self._start(snapshot, device, not writable, None)
             except BaseException:
                 os.close(mounted)
                 raise
@@ -178,8 +180,8 @@ class FuseOverlayfs:
                 return path
         raise DriverError(self.name, f"no program fuse-overlayfs in {', '.join(_FOLDERS)}; install it")
 
-    def _start(self, snapshot: Snapshot, device: int, read_only: bool) -> tuple[int, int]:
-        """Start the program on the open device; its pid, and a file that gets what it says."""
+    def _start(self, snapshot: Snapshot, device: int, read_only: bool, place: str | None) -> tuple[int, int]:
+        """Start the program on the open device, mounted at `place`; its pid, and a file that gets what it says."""
         program = self._find()
         lowers = [os.path.abspath(path) for path in lowers_of(snapshot)]
         own = [os.path.realpath(snapshot.upper), os.path.realpath(snapshot.work)]
@@ -193,18 +195,7 @@ class FuseOverlayfs:
         said = os.memfd_create("fuse-overlayfs", os.MFD_CLOEXEC)
         given = [_high(device), _high(said)]
         try:
-            pid = os.posix_spawn(
-                program,
-                [program, "-f", "-o", options, f"/dev/fd/{_DEVICE}"],
-                {"PATH": ":".join(_FOLDERS)},
-                file_actions=[
-                    (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDWR, 0),
-                    (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_RDWR, 0),
-                    (os.POSIX_SPAWN_DUP2, given[1], 2),
-                    (os.POSIX_SPAWN_DUP2, given[0], _DEVICE),
-                ],
-                setsid=True,  # a terminal's interrupt is not for it
-            )
+            pid = _apart(place, lambda: _spawn(program, options, given[0], given[1]))
         except OSError as error:
             os.close(said)
             raise DriverError(self.name, f"can't start {program}: {error.strerror}") from error
@@ -232,6 +223,49 @@ def _mount_options(device: int) -> dict[str, str | None]:
         "default_permissions": None,
         "allow_other": None,
     }
+
+
+def _spawn(program: str, options: str, device: int, said: int) -> int:
+    return os.posix_spawn(
+        program,
+        [program, "-f", "-o", options, f"/dev/fd/{_DEVICE}"],
+        {"PATH": ":".join(_FOLDERS)},
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDWR, 0),
+            (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_RDWR, 0),
+            (os.POSIX_SPAWN_DUP2, said, 2),
+            (os.POSIX_SPAWN_DUP2, device, _DEVICE),
+        ],
+        setsid=True,  # a terminal's interrupt is not for it
+    )
+
+
+def _apart(place: str | None, start: Callable[[], int]) -> int:
+    """Start a program in a mount namespace of its own, without the mount at `place`.
+
+    Namespaces are a thread's, and a child begins in those of the thread that starts it: so one does, and ends.
+    """
+    from oci.linux import mounts, namespaces
+
+    answers: list[int] = []
+    errors: list[OSError] = []
+
+    def run() -> None:
+        try:
+            namespaces.unshare_mounts(follow_host=True)
+            os.chdir("/")
+            if place is not None:
+                mounts.unmount(place, detach=True)
+            answers.append(start())
+        except OSError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="fuse-overlayfs")
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return answers[0]
 
 
 def _high(fd: int) -> int:

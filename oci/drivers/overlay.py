@@ -14,6 +14,9 @@ Options, and why (Linux Documentation/filesystems/overlayfs.rst):
   outlives crashes.
 * `context=` (SELinux) is not given: `options` of the constructor is the place for it.
 
+The kernel takes 500 layers in one mount (OVL_MAX_STACK). Of more, the lowest 500 are an overlay of their own below the
+others, which is as deep as overlays may be nested: 998 in all, the scaffold and a container's own counted.
+
 A mount without writing has no upper directory: what the container wrote is simply the topmost layer. So any number
 of them may be made of one snapshot.
 """
@@ -35,6 +38,8 @@ from oci.errors import DriverError
 from oci.tar.entry import Entry
 
 __all__ = ["Overlay"]
+
+MAX_LOWERS = 500  # layers of one mount, as the kernel has it
 
 _OPTIONS: Mapping[str, str | None] = {
     "index": "off",
@@ -97,10 +102,20 @@ class Overlay:
         work: str | None = snapshot.work
         if read_only:
             lowers, upper, work = [snapshot.upper, *lowers], None, None
+        held: list[int] = []
         try:
+            while len(lowers) > MAX_LOWERS:
+                fd = fsmount.overlay(lowers[-MAX_LOWERS:], None, None, options=self._options, target=None)
+                if fd is None:
+                    raise AssertionError("a detached mount without a descriptor")
+                held.append(fd)
+                lowers = [*lowers[:-MAX_LOWERS], f"/proc/self/fd/{fd}"]
             return fsmount.overlay(lowers, upper, work, options=self._options, target=target)
         except OSError as error:
             raise DriverError(self.name, _reason(error, snapshot)) from error
+        finally:
+            for fd in held:
+                os.close(fd)
 
     def changes(self, snapshot: Snapshot) -> Iterator[Change]:
         """See Driver."""
