@@ -1,8 +1,9 @@
 """Frames: what a supervisor and its clients say to each other over a unix socket.
 
 A frame is one byte of kind, four bytes of length (big endian), and that many bytes. Client to supervisor: HELLO, STDIN,
-STDIN_END, RESIZE, SIGNAL; supervisor to client: STARTED or FAILED (to the one that started it), WELCOME, STDOUT,
-STDERR, EXIT, which is the last. A kind that is not known is passed over, so that either end may be newer.
+STDIN_END, RESIZE, SIGNAL, and from the starter, before all else, ORDER; supervisor to client: STARTED or FAILED (to the
+starter), WELCOME, STDOUT, STDERR, EXIT, which is the last. A kind that is not known is passed over, so that either end
+may be newer.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ __all__ = [
     "HEADER",
     "HELLO",
     "MAX_FRAME",
+    "ORDER",
     "RESIZE",
     "SIGNAL",
     "STARTED",
@@ -33,7 +35,7 @@ __all__ = [
     "read_document",
 ]
 
-HELLO, STDIN, STDIN_END, RESIZE, SIGNAL = 1, 2, 3, 4, 5
+HELLO, STDIN, STDIN_END, RESIZE, SIGNAL, ORDER = 1, 2, 3, 4, 5, 6
 STARTED, FAILED, WELCOME, STDOUT, STDERR, EXIT = 16, 17, 18, 19, 20, 21
 
 MAX_FRAME = 1 << 18  # four reads of a pipe; whoever claims more speaks another language

@@ -1,8 +1,10 @@
 """Starting a supervisor: a program of its own, in a session of its own, which outlives whoever started it.
 
-It is `python` anew, not a fork: a fork would keep all that the command had imported. It gets its order as JSON in an
-anonymous file (its stdin), and one end of a socket on which it says that the container runs, or why not; when somebody
-wants to see the output from the first byte on, the same socket goes on as a client's.
+It is `python` anew, not a fork: a fork would keep all that the command had imported. To begin takes it some time, so it
+may be begun ahead (`Standby`), while there is still something to do here; then it waits for its order. The order comes
+over a socket, JSON with the descriptor of the container's lock; there it answers that the container runs, or why not;
+when somebody wants to see the output from the first byte on, the same socket goes on as a client's. A supervisor whose
+starter is gone before the order ends.
 """
 
 from __future__ import annotations
@@ -12,20 +14,20 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from oci.container.frames import FAILED, HEADER, MAX_FRAME, STARTED, Unframer, read_document
+from oci.container.frames import FAILED, HEADER, MAX_FRAME, ORDER, STARTED, Unframer, frame, read_document
 from oci.errors import RuntimeFailed, show
 
-__all__ = ["Channel", "launch"]
+__all__ = ["Channel", "Standby"]
 
-# -I and -S: no environment, no site; where modules are is part of the order. What is run is named for ps(1) to show.
+# -I and -S: no environment, no site; where modules are comes on stdin. The fork makes it nobody's child.
 _PROGRAM = (
-    "import sys, json\n"
-    "with open(0, closefd=False) as file: order = json.load(file)\n"
-    "sys.path[:] = order['path']\n"
+    "import sys, os, json\n"
+    "if os.fork(): os._exit(0)\n"
+    "with open(0, closefd=False) as file: sys.path[:] = json.load(file)\n"
     "from oci.container.supervisor import main\n"
-    "main(order)\n"
+    "main(int(sys.argv[2]))\n"
 )
 # All that a runtime and a fuse driver look up by name; nothing of the caller's environment gets near a container.
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
@@ -43,7 +45,10 @@ class Channel:
     def answer(self) -> tuple[int, bytes] | None:
         """The first frame; None when the supervisor is gone without one."""
         while True:
-            data = self.connection.recv(MAX_FRAME + HEADER.size)
+            try:
+                data = self.connection.recv(MAX_FRAME + HEADER.size)
+            except ConnectionResetError:
+                return None
             if not data:
                 return None
             self.received += self.unframer.feed(data)
@@ -54,44 +59,79 @@ class Channel:
         self.connection.close()
 
 
-def launch(order: Mapping[str, object], *, keep: Sequence[int] = ()) -> Channel:
-    """Start a supervisor and wait until the container's program runs. `keep`: descriptors that it gets, same numbers.
+class Standby:
+    """A supervisor that has begun, and waits for its order; as a context manager it ends unless it got one."""
 
-    Raises RuntimeFailed with what stood in the way; nothing of this start is left then.
-    """
-    ours, theirs = socket.socketpair()
-    words = os.memfd_create("ocikit-supervisor-errors", os.MFD_CLOEXEC)
-    try:
-        with theirs:
-            _spawn({**order, "channel": theirs.fileno(), "path": sys.path}, (theirs.fileno(), *keep), words)
-        channel = Channel(ours)
-        answer = channel.answer()
-        if answer is not None and answer[0] == STARTED:
-            return channel
-        if answer is not None and answer[0] == FAILED:
-            said = read_document(answer[1])
-            status = said.get("status")
-            raise RuntimeFailed(str(said.get("reason")), status=status if isinstance(status, int) else 125)
-        raise RuntimeFailed(f"the container's supervisor died before it could start it{_last_words(words)}")
-    except BaseException:
-        ours.close()
-        raise
-    finally:
-        os.close(words)
+    def __init__(self) -> None:
+        self._words = os.memfd_create("ocikit-supervisor-errors", os.MFD_CLOEXEC)
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                self._program = _spawn(theirs.fileno(), self._words)
+        except BaseException:
+            ours.close()
+            os.close(self._words)
+            raise
+        self._channel: Channel | None = Channel(ours)
+
+    def start(self, order: Mapping[str, object], lock: int) -> Channel:
+        """Give the order, and wait until the container's program runs. `lock`: the descriptor of its lock.
+
+        Raises RuntimeFailed with what stood in the way; nothing of this start is left then.
+        """
+        channel, self._channel = self._channel, None
+        assert channel is not None
+        try:
+            raw = frame(ORDER, json.dumps(order).encode())
+            try:
+                sent = socket.send_fds(channel.connection, [raw], [lock])
+                channel.connection.sendall(raw[sent:])
+            except OSError:
+                answer = None
+            else:
+                answer = channel.answer()
+            if answer is not None and answer[0] == STARTED:
+                return channel
+            if answer is not None and answer[0] == FAILED:
+                said = read_document(answer[1])
+                status = said.get("status")
+                raise RuntimeFailed(str(said.get("reason")), status=status if isinstance(status, int) else 125)
+            raise RuntimeFailed(f"the container's supervisor died before it could start it{_last_words(self._words)}")
+        except BaseException:
+            channel.close()
+            raise
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Send it away, unless it has its order."""
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+        if self._words >= 0:
+            os.close(self._words)
+            self._words = -1
+            self._program.wait()  # it has forked at once: what goes on is nobody's child
+
+    def __enter__(self) -> Standby:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
 
-def _spawn(order: Mapping[str, object], keep: Sequence[int], words: int) -> None:
-    fd = os.memfd_create("ocikit-order", os.MFD_CLOEXEC)
+def _spawn(channel: int, words: int) -> subprocess.Popen[bytes]:
+    fd = os.memfd_create("ocikit-path", os.MFD_CLOEXEC)
     try:
         with open(fd, "wb", closefd=False) as file:
-            file.write(json.dumps(order).encode())
+            file.write(json.dumps(sys.path).encode())
         os.lseek(fd, 0, os.SEEK_SET)
-        program = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _PROGRAM, "ocikit-supervisor", str(order["id"])],
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _PROGRAM, "ocikit-supervisor", str(channel)],
             stdin=fd,
             stdout=subprocess.DEVNULL,
             stderr=words,
-            pass_fds=keep,
+            pass_fds=(channel,),
             start_new_session=True,
             cwd="/",
             env=_ENVIRONMENT,
@@ -100,7 +140,6 @@ def _spawn(order: Mapping[str, object], keep: Sequence[int], words: int) -> None
         raise RuntimeFailed(f"no supervisor can be started: {error.strerror}") from None
     finally:
         os.close(fd)
-    program.wait()  # it forks at once: what goes on is nobody's child
 
 
 def _last_words(fd: int) -> str:

@@ -20,7 +20,7 @@ from oci.errors import ContainerNotFound, StoreError, WrongState
 
 if TYPE_CHECKING:
     from oci.container.attach import Attachment
-    from oci.container.launch import Channel
+    from oci.container.launch import Channel, Standby
     from oci.runtime.runc import Runtime
 
 __all__ = ["kill", "remove", "rename", "restart", "start", "start_attached", "stop", "wait"]
@@ -30,14 +30,16 @@ AFTER_KILL = 10.0  # seconds that the kernel may take to end a container after S
 _PAUSE = 0.01
 
 
-def start(container: Container, *, runtime: Runtime | None = None) -> None:
+def start(container: Container, *, runtime: Runtime | None = None, standby: Standby | None = None) -> None:
     """Start a created or exited container in the background; back when its process runs.
+
+    `standby`: a supervisor that was begun ahead (oci/container/launch.py); it is used up.
 
     `runtime`: None is the one that `find_runtime` chooses. Raises WrongState when it runs already, RuntimeFailed
     (`status` 125, 126, 127), DriverError, ConfigurationError; the container is then as it was, with `error` in its row,
     except that one with auto_remove is removed.
     """
-    _launch(container, runtime, None, None).close()
+    _launch(container, runtime, standby, None, None).close()
     with suppress(ContainerNotFound):  # it has ended, and is removed, already
         container.refresh()
 
@@ -46,6 +48,7 @@ def start_attached(
     container: Container,
     *,
     runtime: Runtime | None = None,
+    standby: Standby | None = None,
     stdin: bool = True,
     size: tuple[int, int] | None = None,
 ) -> Attachment:
@@ -59,17 +62,18 @@ def start_attached(
 
     if size is None and container.settings.tty:
         size = size_of(0)
-    channel = _launch(container, runtime, {"output": True, "stdin": stdin}, size)
+    channel = _launch(container, runtime, standby, {"output": True, "stdin": stdin}, size)
     return Attachment(container, channel)
 
 
 def _launch(
     container: Container,
     runtime: Runtime | None,
+    standby: Standby | None,
     attach: dict[str, object] | None,
     size: tuple[int, int] | None,
 ) -> Channel:
-    from oci.container.launch import launch
+    from oci.container.launch import Standby
 
     store = container.store
     with store.containers.lock(container.id) as lock:
@@ -84,11 +88,11 @@ def _launch(
             "root": store.root,
             "id": row.id,
             "runtime": runtime.found.to_json(),
-            "lock": lock,
             "attach": attach,
             "size": size,
         }
-        return launch(order, keep=(lock,))
+        with standby or Standby() as supervisor:
+            return supervisor.start(order, lock)
 
 
 def stop(container: Container, timeout: int | None = None) -> None:

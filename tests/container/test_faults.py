@@ -96,8 +96,8 @@ def with_fault(monkeypatch: pytest.MonkeyPatch, fault: Fault) -> None:
     module, owner, name, count, when = fault
     program = f"""
 import sys, json, os
-with open(0, closefd=False) as file: order = json.load(file)
-sys.path[:] = order["path"]
+if os.fork(): os._exit(0)
+with open(0, closefd=False) as file: sys.path[:] = json.load(file)
 import importlib
 import oci.container.supervisor, oci.container.removing
 module = importlib.import_module({module!r})
@@ -110,7 +110,7 @@ def faulty(*args, **named):
     if calls[0] == {count}: os.kill(os.getpid(), 9)
     return value
 setattr(owner, {name!r}, faulty)
-oci.container.supervisor.main(order)
+oci.container.supervisor.main(int(sys.argv[2]))
 """
     monkeypatch.setattr(launch, "_PROGRAM", program)
 
@@ -226,12 +226,12 @@ def test_a_machine_that_was_restarted(store: Store) -> None:
     assert container.row.error == "the machine was restarted while it ran"
 
 
-@pytest.mark.parametrize("moment", ["before-spawn", "after-spawn", "after-answer"])
+@pytest.mark.parametrize("moment", ["before-order", "after-order", "after-answer"])
 def test_a_command_killed_while_it_starts_a_container(store: Store, moment: str) -> None:
     container = container_of(store, *SLEEP)
     patches = {
-        "before-spawn": "launch._spawn = die",
-        "after-spawn": "launch.Channel.answer = die",
+        "before-order": "launch.frame = die",
+        "after-order": "launch.Channel.answer = die",
         "after-answer": "launch.Channel.close = die",
     }
     code = f"""
