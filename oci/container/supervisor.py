@@ -51,13 +51,12 @@ def main(channel: int) -> NoReturn:
         os.open("/dev/null", os.O_RDWR)
         connection = socket.socket(fileno=channel)
         connection.set_inheritable(False)
+        _preload()
         order, lock = _receive(connection)
         if order is not None:
             process.set_name(f"ocikit {order['id'][:8]}")
             process.subreaper()
-            signal.signal(
-                signal.SIGCHLD, lambda number, at: None
-            )  # for the pump's wakeup, and so that it isn't ignored
+            signal.signal(signal.SIGCHLD, lambda number, at: None)  # the pump is to be woken by it
             with Store.open(order["root"], clock=time.time_ns, create=False) as store:
                 Supervisor(store, order, connection, lock).run()
         status = 0
@@ -67,6 +66,14 @@ def main(channel: int) -> NoReturn:
         traceback.print_exc()
     finally:
         os._exit(status)
+
+
+def _preload() -> None:
+    """What every start needs: imported while the starter is still at something else."""
+    import oci.drivers.overlay
+    import oci.drivers.probe
+    import oci.layout.documents
+    import oci.runtime.seccomp  # noqa: F401
 
 
 def _receive(connection: socket.socket) -> tuple[Mapping[str, Any] | None, int]:
