@@ -56,6 +56,7 @@ def main(channel: int) -> NoReturn:
         if order is not None:
             process.set_name(f"ocikit {order['id'][:8]}")
             process.subreaper()
+            shared_namespace.stay(f"{order['root']}/run")  # rootless: later commands have to come where this one is
             signal.signal(signal.SIGCHLD, lambda number, at: None)  # the pump is to be woken by it
             with Store.open(order["root"], clock=time.time_ns, create=False) as store:
                 Supervisor(store, order, connection, lock).run()
