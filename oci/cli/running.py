@@ -88,21 +88,25 @@ def run(
       ocikit run -it --name box alpine
       ocikit run -d --name web -v data:/data --read-only alpine httpd -f -p 8080
     """
+    from oci.container.launch import Standby
     from oci.container.lifecycle import start as start_it
     from oci.container.lifecycle import start_attached
 
     session = Session.of(context)
     settings = _settings(session, command, asked)
-    with docker_statuses(), open_store(session, namespace=True) as store:
+    # The supervisor begins while the container is made: two processes have two processors to use.
+    with docker_statuses(), open_store(session, namespace=True) as store, Standby() as standby:
         container = _made(session, store, image, settings, asked)
         runtime = runtime_for(session, store)
         if detach:
-            start_it(container, runtime=runtime)
+            start_it(container, runtime=runtime, standby=standby)
             print(container.id)
             return
-        with start_attached(container, runtime=runtime, stdin=settings.stdin_open) as attachment:
-            status = _followed(container, attachment, stdin=settings.stdin_open, keys=settings.detach_keys)
-    raise typer.Exit(status)
+        stdin = settings.stdin_open
+        with start_attached(container, runtime=runtime, standby=standby, stdin=stdin) as attachment:
+            status = _followed(container, attachment, stdin=stdin, keys=settings.detach_keys)
+    if status:  # typer is imported only then
+        raise typer.Exit(status)
 
 
 def _settings(session: Session, command: list[str] | None, asked: dict[str, Any]) -> RunSettings:
