@@ -12,19 +12,17 @@ import os
 import secrets
 import select
 import signal
-import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from oci.container.console import ConsoleSocket
 from oci.container.container import Container
 from oci.container.runtimes import runtime_of
 from oci.container.status import reconcile
-from oci.errors import RuntimeFailed, StoreError, WrongState, show
+from oci.errors import StoreError, WrongState
 from oci.linux import idmaps, process
-from oci.linux.files import open_in_root
 from oci.spec.record import Record
 
 if TYPE_CHECKING:
@@ -77,6 +75,7 @@ def execute(container: Container, settings: ExecSettings, *, runtime: Runtime | 
 def _document(container: Container, settings: ExecSettings, init: int) -> dict[str, object]:
     """process.json, after a look whether what it says can be run: the runtime would tell it on the process's stderr."""
     from oci.runtime.config import Facts, process_config
+    from oci.runtime.programs import check_program
 
     try:
         with open(f"{container.folder}/bundle/config.json", "rb") as file:
@@ -98,33 +97,10 @@ def _document(container: Container, settings: ExecSettings, init: int) -> dict[s
             tty=settings.tty and not settings.detach,
             privileged=settings.privileged,
         )
-        _check_program(root, document)
+        check_program(root, document, [], machine=os.uname().machine)
     finally:
         os.close(root)
     return document
-
-
-def _check_program(root: int, document: dict[str, Any]) -> None:
-    """Raise RuntimeFailed (127, 126) for a program that isn't there, or can't be one."""
-    name, cwd = document["args"][0], document["cwd"]
-    if "/" in name:
-        places = [os.path.join(cwd, name)]
-    else:
-        path = next((entry[5:] for entry in document["env"] if entry.startswith("PATH=")), "")
-        places = [os.path.join(cwd, folder, name) for folder in path.split(":")]
-    reason, status = "no such file or directory" if "/" in name else "not found in PATH", 127
-    for place in places:
-        try:
-            fd = open_in_root(root, place, os.O_PATH)
-        except OSError:
-            continue
-        mode = os.fstat(fd).st_mode
-        os.close(fd)
-        if stat.S_ISREG(mode) and mode & 0o111:
-            return
-        if status == 127:
-            reason, status = "is a directory" if stat.S_ISDIR(mode) else "permission denied: not executable", 126
-    raise RuntimeFailed(f"{show(name)}: {reason}", status=status)
 
 
 def _with_terminal(container: Container, settings: ExecSettings, runtime: Runtime, document: dict[str, object]) -> int:

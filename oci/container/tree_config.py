@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from oci.container.etc_files import hostname_of, write_etc_files
 from oci.linux import idmaps
 from oci.runtime.config import Facts, runtime_config
+from oci.runtime.programs import check_program
 from oci.spec.wire import dumps
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def write_bundle(container: Container, root: str) -> None:
     try:
         facts = facts_of(container, settings, root, root_fd, hostname)
         document = runtime_config(container.image_config, settings, facts)
+        check_program(root_fd, document["process"], document["mounts"], machine=os.uname().machine)
     finally:
         os.close(root_fd)
     os.makedirs(f"{folder}/bundle", 0o700, exist_ok=True)

@@ -110,7 +110,7 @@ class _Machine(Record):
         )
 
 
-def runtime_config(image: ImageConfig, settings: RunSettings, facts: Facts) -> dict[str, object]:
+def runtime_config(image: ImageConfig, settings: RunSettings, facts: Facts) -> dict[str, Any]:
     """The document `config.json`. Raises InvalidInput, InvalidDocument (a seccomp profile), LimitExceeded."""
     machine = _Machine.here()
     if settings.network not in NETWORKS:
@@ -397,7 +397,7 @@ def process_config(
     user: str | None = None,
     tty: bool = False,
     privileged: bool = False,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """A document `process.json` for `exec` in a running container whose document is `config`. Raises InvalidInput.
 
     docker's rules: the container's variables, user, working directory and limits unless others are asked for;

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 
 from oci.errors import InvalidInput, LimitExceeded, show
 from oci.runtime.inside import absolute
-from oci.runtime.settings import DeviceSetting, RunSettings
+from oci.runtime.settings import RunSettings
 from oci.spec.record import Record
 
-__all__ = ["Device", "cgroup_rules", "devices", "node", "parse_device"]
+__all__ = ["Device", "cgroup_rules", "devices", "node"]
 
 MAX_DEVICES = 10_000  # of one folder, or of /dev with --privileged; each is a line of the document
 
@@ -52,20 +52,6 @@ class Device(Record):
     uid: int
     gid: int
     permissions: str
-
-
-def parse_device(text: str) -> DeviceSetting:
-    """HOST[:CONTAINER[:PERMISSIONS]], of PERMISSIONS r, w and m; HOST:PERMISSIONS too. Raises InvalidInput."""
-    words = text.split(":")
-    if len(words) == 2 and _valid(words[1]):
-        words = [words[0], words[0], words[1]]
-    source, target, permissions = (*words, *("", "", "")[len(words) :])[:3]
-    permissions = permissions or "rwm"
-    if len(words) > 3 or not source.startswith("/") or not _valid(permissions):
-        raise InvalidInput(
-            f"--device {show(text)!r}: expected HOST[:CONTAINER[:PERMISSIONS]], such as /dev/fuse:/dev/fuse:rw"
-        )
-    return DeviceSetting(source=source, target=target or source, permissions=permissions)
 
 
 def _valid(permissions: str) -> bool:

@@ -62,6 +62,7 @@ _ROWS: tuple[_Row, ...] = (
     (r".*unable to set memory limit to (\d+).*", lambda found: f"--memory {found[1]}: too little to start in", 125),
     (r"sethostname: (.*)", lambda found: f"the host name was refused: {found[1]}", 125),
     (r".*seccomp.* not supported|.*[Ss]eccomp.*(?:disabled|not compiled).*", lambda _: _SECCOMP, 125),
+    (r".*error writing config to pipe.*", lambda _: "the container ended meanwhile", 125),
     (r"invalid rootfs: (.*)", lambda found: f"the container's root can't be used: {found[1]}", 125),
     (r"fork/exec /proc/self/exe: (.*)", lambda found: f"no namespaces can be made here: {found[1]}", 125),
     # crun

@@ -1,13 +1,15 @@
-"""Whether the program of a container can be run at all: what a runtime finds out too late to tell.
+"""Whether the program of a container can be run at all: what a runtime tells late, or to the wrong ears.
 
-runc and crun look for the program themselves and say when it isn't there (failures.py). But a file that the kernel
-won't execute fails in the container's last step before it is the program, when the runtime has gone: a word on the
-container's stderr and exit status 1 are all that is left. So it is looked at here first, in the image's tree, for what
-can be told for sure: a script whose interpreter isn't there, what is neither a script nor a program of this machine.
+runc and crun look for the program themselves, but what they say of it they write on the container's own stderr as well,
+into its log. And a file that the kernel won't execute fails in the container's last step before it is the program, when
+the runtime has gone: a word on stderr and exit status 1 are all that is left. So it is looked at here first, in the
+container's tree, with docker's exit status: 127 for what isn't there, 126 for what is there and can't be run. Only what
+is sure is told; the rest is the runtime's.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Collection, Mapping, Sequence
@@ -39,8 +41,8 @@ def check_program(
 ) -> None:
     """Raise RuntimeFailed (126 or 127) for a program that surely can't be run; say nothing where it isn't sure.
 
-    `process` is a document's, or that of an exec; `mounts` the document's: nothing is known of what will lie there.
-    `machine` is uname's.
+    `process` is a document's, or that of an exec; `mounts` what of the document's isn't in this tree yet: nothing is
+    known of what will lie there. `machine` is uname's.
     """
     words = list(process["args"])
     if words[:2] == [INIT_TARGET, "--"]:
@@ -59,41 +61,69 @@ def check_program(
 
 
 def _find(root_fd: int, word: str, env: Sequence[str], cwd: str, mounted: Collection[str]) -> tuple[str, bytes] | None:
-    """The program's path and how it begins; None where the runtime shall find out."""
+    """The program's path and how it begins; None where the runtime shall find out. Raises RuntimeFailed."""
     if "/" in word:
         candidates = [word if word.startswith("/") else f"{cwd.rstrip('/')}/{word}"]
     else:
         path = next((entry[5:] for entry in env if entry.startswith("PATH=")), "")
-        candidates = [f"{folder.rstrip('/')}/{word}" for folder in path.split(":") if folder.startswith("/")]
+        candidates = [f"{folder}/{word}" if folder else word for folder in path.split(":")]
     for candidate in candidates:
+        if not candidate.startswith("/"):
+            return None  # a folder of PATH that depends on where one is: not every runtime takes it
         try:
             place = settle(root_fd, candidate, "program", set(mounted))
         except InvalidInput:
             return None
         if any(below(place, other) for other in mounted):
             return None  # it may be there or not: a later folder of PATH is no answer either
-        head = _head(root_fd, place)
-        if head is not None:
-            return word if "/" in word else candidate, head
-    return None
+        try:
+            head = _head(root_fd, place)
+        except OSError as error:
+            if "/" not in word and error.errno in _ABSENT:
+                continue
+            _refuse(word, error)
+            return None
+        if head is None:
+            return None
+        return word if "/" in word else candidate, head
+    raise RuntimeFailed(f"{show(word)}: no such program in the container's PATH", status=127)
+
+
+# Reasons to look into the next folder of PATH; as Go's LookPath, a file that can't be executed is none.
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENOEXEC)
+
+
+def _refuse(word: str, error: OSError) -> None:
+    """What is sure of a program that was named by a path; the rest is the runtime's."""
+    reason, status = _REFUSED.get(error.errno or 0, ("", 0))
+    if reason:
+        raise RuntimeFailed(f"{show(word)}: {reason}", status=status)
+
+
+_REFUSED = {
+    errno.ENOENT: ("no such file in the container", 127),
+    errno.ENOTDIR: ("can't be run: not a directory", 126),
+    errno.EISDIR: ("a directory, not a program", 126),
+    errno.ENOEXEC: ("can't be run: not an executable file", 126),
+}
 
 
 def _head(root_fd: int, place: str) -> bytes | None:
-    """How an executable file begins; None where there is none, or it is not to be read."""
+    """How an executable file begins; None where it is not to be read. OSErrors say why it can't be one."""
     from oci.linux.files import open_in_root
 
-    try:
-        opened = open_in_root(root_fd, place, os.O_PATH | os.O_NOFOLLOW)
-    except OSError:
-        return None
+    opened = open_in_root(root_fd, place, os.O_PATH | os.O_NOFOLLOW)
     try:
         kind = os.fstat(opened).st_mode
+        if stat.S_ISDIR(kind):
+            raise IsADirectoryError(errno.EISDIR, "a directory", place)
         if not stat.S_ISREG(kind) or not kind & 0o111:
+            raise OSError(errno.ENOEXEC, "not executable", place)
+        try:
+            with open(f"/proc/self/fd/{opened}", "rb", buffering=0) as file:
+                return file.read(MAX_HEAD)
+        except OSError:
             return None
-        with open(f"/proc/self/fd/{opened}", "rb", buffering=0) as file:
-            return file.read(MAX_HEAD)
-    except OSError:
-        return None
     finally:
         os.close(opened)
 

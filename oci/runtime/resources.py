@@ -8,22 +8,19 @@ limit that isn't kept is worse than none.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable, Mapping
 
 from oci.errors import InvalidInput, show
 from oci.runtime.settings import RunSettings, UlimitSetting
 from oci.spec.record import Record
 
-__all__ = ["Cgroups", "parse_size", "parse_ulimit", "resources", "rlimits"]
+__all__ = ["Cgroups", "resources", "rlimits"]
 
 MIN_MEMORY = 6 << 20  # docker's: with less a container's first process hardly starts
 CPU_PERIOD = 100_000  # microseconds, docker's and the kernel's default
 MIN_CPU_QUOTA = 1_000  # microseconds, the kernel's
 MAX_NUMBER = 1 << 62
 UNLIMITED = (1 << 64) - 1  # RLIM_INFINITY
-
-_UNITS = {"": 0, "b": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
 
 # setrlimit(2): names that docker takes for --ulimit, by their numbers (asm-generic/resource.h)
 RLIMITS = {
@@ -89,29 +86,6 @@ def _text(path: str) -> str | None:
             return file.read(1 << 16)
     except OSError:
         return None
-
-
-def parse_size(text: str, option: str) -> int:
-    """docker's sizes: bytes, or with k, m, g, t, p (powers of 1024; `kb`, `kib` are the same). Raises InvalidInput."""
-    found = re.fullmatch(r"(\d{1,18}(?:\.\d{1,9})?) ?([bkmgtp]?)(?:i?b)?", text, re.ASCII | re.IGNORECASE)
-    if found is None:
-        raise InvalidInput(f"{option} {show(text)!r}: expected a size such as 512m or 2g")
-    number, unit = found.groups()
-    size = (int(number) if "." not in number else float(number)) * (1 << _UNITS[unit.lower()])
-    if size > MAX_NUMBER:
-        raise InvalidInput(f"{option} {show(text)!r}: more than any machine has")
-    return int(size)
-
-
-def parse_ulimit(text: str) -> UlimitSetting:
-    """`nofile=1024`, `nofile=1024:2048`; -1 is "unlimited". Raises InvalidInput."""
-    found = re.fullmatch(r"([a-z]+)=(-1|\d{1,18}|unlimited)(?::(-1|\d{1,18}|unlimited))?", text, re.ASCII)
-    if found is None:
-        raise InvalidInput(f"--ulimit {show(text)!r}: expected NAME=SOFT or NAME=SOFT:HARD, such as nofile=1024:2048")
-    name, soft, hard = found.groups()
-    _limit_number(name)
-    numbers = [-1 if word == "unlimited" else int(word) for word in (soft, hard or soft)]
-    return UlimitSetting(name=name, soft=numbers[0], hard=numbers[1])
 
 
 def _limit_number(name: str) -> int:

@@ -127,6 +127,7 @@ CASES = [
         125,
         "crun can't work with this machine's mixture of cgroup versions; install runc",
     ),
+    ("runc exec failed: error writing config to pipe: write init-p: broken pipe", 125, "the container ended meanwhile"),
     ("something new", 125, "runc create: something new"),
     ("", 125, "runc create: failed without a word"),
 ]

@@ -1,4 +1,4 @@
-"""Paths inside a container, settled within its root; devices and their settings."""
+"""Paths inside a container, settled within its root."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 
 from oci.errors import InvalidInput
-from oci.runtime.devices import parse_device
 from oci.runtime.inside import MAX_PATH, absolute, below, settle
-from oci.runtime.settings import DeviceSetting
 
 
 @pytest.fixture
@@ -98,22 +96,3 @@ def test_below() -> None:
     assert below("/a/b", "/a")
     assert below("/a", "/")
     assert not below("/ab", "/a")
-
-
-@pytest.mark.parametrize(
-    ("text", "source", "target", "permissions"),
-    [
-        ("/dev/fuse", "/dev/fuse", "/dev/fuse", "rwm"),
-        ("/dev/fuse:/dev/x", "/dev/fuse", "/dev/x", "rwm"),
-        ("/dev/fuse:r", "/dev/fuse", "/dev/fuse", "r"),
-        ("/dev/fuse:/dev/x:rw", "/dev/fuse", "/dev/x", "rw"),
-    ],
-)
-def test_devices_as_docker_reads_them(text: str, source: str, target: str, permissions: str) -> None:
-    assert parse_device(text) == DeviceSetting(source=source, target=target, permissions=permissions)
-
-
-@pytest.mark.parametrize("text", ["", "fuse", "/dev/a:/dev/b:x", "/dev/a:/dev/b:rr", "/a:/b:r:w"])
-def test_what_is_no_device(text: str) -> None:
-    with pytest.raises(InvalidInput, match="--device"):
-        parse_device(text)

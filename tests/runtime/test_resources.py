@@ -1,4 +1,4 @@
-"""Sizes, limits and cgroup resources."""
+"""Limits and cgroup resources."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from oci.errors import InvalidInput
-from oci.runtime.resources import RLIMITS, UNLIMITED, Cgroups, parse_size, parse_ulimit, resources, rlimits
+from oci.runtime.resources import RLIMITS, UNLIMITED, Cgroups, resources, rlimits
 from oci.runtime.settings import RunSettings, UlimitSetting
 
 MIB = 1 << 20
@@ -17,32 +17,6 @@ NO_SWAP = ALL.replace(swap=False)
 
 def made(cgroups: Cgroups = ALL, **settings: Any) -> dict[str, object]:
     return resources(RunSettings(**settings), cgroups, initial=True, cpus=4)
-
-
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [
-        ("0", 0),
-        ("512", 512),
-        ("64m", 64 * MIB),
-        ("64M", 64 * MIB),
-        ("64mb", 64 * MIB),
-        ("64MiB", 64 * MIB),
-        ("1.5g", 3 << 29),
-        ("2k", 2048),
-        ("7b", 7),
-        ("1 g", 1 << 30),
-        ("1t", 1 << 40),
-    ],
-)
-def test_sizes_as_docker_reads_them(text: str, size: int) -> None:
-    assert parse_size(text, "--memory") == size
-
-
-@pytest.mark.parametrize("text", ["", "m", "-1", "1x", "1mm", "0x10", "1e3", "9" * 19, "9999999p", "١m", "1 m "])
-def test_what_is_no_size(text: str) -> None:
-    with pytest.raises(InvalidInput, match="--memory"):
-        parse_size(text, "--memory")
 
 
 def test_memory_and_swap() -> None:
@@ -105,22 +79,6 @@ def test_which_cgroups_a_machine_has() -> None:
     assert two == Cgroups(version=2, controllers=frozenset({"cpu", "memory", "pids"}), swap=True)
     assert Cgroups.found(b"", read=lambda path: None).version == 0
     assert Cgroups.here().version in (0, 1, 2)
-
-
-@pytest.mark.parametrize(
-    ("text", "soft", "hard"),
-    [("nofile=1024", 1024, 1024), ("nofile=1:2", 1, 2), ("core=-1", -1, -1), ("core=0:unlimited", 0, -1)],
-)
-def test_ulimits_as_docker_reads_them(text: str, soft: int, hard: int) -> None:
-    assert parse_ulimit(text) == UlimitSetting(name=text.partition("=")[0], soft=soft, hard=hard)
-
-
-@pytest.mark.parametrize(
-    "text", ["nofile", "nofile=", "=1", "nofile=a", "nofile=1:2:3", "nofiles=1", "NOFILE=1", "nofile=-2"]
-)
-def test_what_is_no_ulimit(text: str) -> None:
-    with pytest.raises(InvalidInput, match="--ulimit"):
-        parse_ulimit(text)
 
 
 def limit(soft: int, hard: int, own: int) -> list[dict[str, object]]:
