@@ -55,22 +55,36 @@ class Choice(Record):
             raise ValueError(f"not a choice of a driver: {error}") from None
 
 
-def choose(folder: str, wanted: str | None = None) -> Choice:
+def choose(folder: str, wanted: str | None = None, *, known: str | None = None) -> Choice:
     """Try all drivers in `folder` (of the store), and take the first that works, or the `wanted` one.
 
-    Raises DriverError when that one, or all of them, don't work; it says why.
+    `known` is what an earlier choice for the same `place_key` was remembered by: then nothing is tried, unless the
+    wanted driver didn't work then. Raises DriverError when that one, or all of them, don't work; it says why.
     """
     if wanted is not None and wanted not in NAMES:
         raise DriverError(wanted, f"there is none of this name; there are {', '.join(NAMES)}")
+    if known is not None:
+        with suppress(ValueError):
+            earlier = Choice.from_json(known)
+            if (found := _first(earlier.supports, wanted)) is not None:
+                return earlier.replace(driver=driver_named(found, earlier.driver.form))
     form = form_at(folder)
     supports = {name: probe(driver_named(name, form), folder) for name in NAMES}
-    for name in NAMES if wanted is None else (wanted,):
-        if supports[name].usable:
-            return Choice(driver=driver_named(name, form), supports=supports)
+    found = _first(supports, wanted)
+    if found is not None:
+        return Choice(driver=driver_named(found, form), supports=supports)
     if wanted is not None:
         raise DriverError(wanted, f"doesn't work in {folder}: {supports[wanted].reason}")
     reasons = "; ".join(f"{name}: {support.reason}" for name, support in supports.items())
     raise DriverError("any", f"none works in {folder}: {reasons}")
+
+
+def _first(supports: Mapping[str, Support], wanted: str | None) -> str | None:
+    """The first name that is usable, of all or of the wanted one."""
+    for name in NAMES if wanted is None else (wanted,):
+        if name in supports and supports[name].usable:
+            return name
+    return None
 
 
 def driver_named(name: str, form: Form | None = None) -> Driver:

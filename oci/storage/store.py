@@ -86,10 +86,17 @@ class Store:
 
     @cached_property
     def choice(self) -> Choice:
-        """Which storage driver is used here, and what the trial of each one said."""
-        from oci.drivers.probe import choose
+        """Which storage driver is used here, and what the trial of each one said; remembered for the kernel and disk."""
+        from oci.drivers.probe import choose, place_key
 
-        return choose(self.root, self.wanted_driver)
+        key = place_key(self.root)
+        known: tuple[str] | None = self.state.one("SELECT value FROM probes WHERE key = ?", (key,))
+        choice = choose(self.root, self.wanted_driver, known=None if known is None else known[0])
+        if known is None or choice.to_json() != known[0]:
+            with self.state.transaction() as db:
+                row = (key, choice.to_json(), self.clock())
+                db.run("INSERT OR REPLACE INTO probes (key, value, made) VALUES (?, ?, ?)", row)
+        return choice
 
     @cached_property
     def driver(self) -> Driver:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import resource
 import tempfile
@@ -119,6 +120,22 @@ def test_a_choice_can_be_remembered(tmp_path: Path) -> None:
     for text in ("", "{}", '{"driver": "zfs", "form": "user", "supports": {}}', '{"supports": 1}'):
         with pytest.raises(ValueError, match=r"choice|JSON|Expecting"):
             Choice.from_json(text)
+
+
+def test_a_remembered_choice_is_taken_without_another_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = choose(str(tmp_path), "copy").to_json()
+    monkeypatch.setattr("oci.drivers.probe.probe", lambda *_: pytest.fail("it was tried again"))
+    assert choose(str(tmp_path), "copy", known=known).driver.name == "copy"
+    # A wish holds for once: the next one without gets the first that works.
+    usable = [name for name, support in Choice.from_json(known).supports.items() if support.usable]
+    assert choose(str(tmp_path), known=known).driver.name == usable[0]
+
+
+def test_a_wanted_driver_that_did_not_work_is_tried_again(tmp_path: Path) -> None:
+    refused = {name: [name == "overlay", "as it was"] for name in NAMES}
+    known = json.dumps({"driver": "overlay", "form": "user", "supports": refused})
+    assert choose(str(tmp_path), "copy", known=known).supports["copy"].usable
+    assert choose(str(tmp_path), "copy", known="rubbish").driver.name == "copy"
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:

@@ -84,7 +84,6 @@ WORLDS = {
         World("overlay in a namespace with one id", "overlay", "single"),
         World("fuse-overlayfs as root", "fuse-overlayfs", "root"),
         World("fuse-overlayfs in a namespace with ranges", "fuse-overlayfs", "ranges"),
-        World("fuse-overlayfs in a namespace with one id", "fuse-overlayfs", "single"),
         World("copy as root", "copy", "root"),
         World("copy in a namespace with ranges", "copy", "ranges"),
         World("copy as an ordinary user", "copy", "plain"),
