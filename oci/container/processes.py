@@ -53,6 +53,8 @@ def has_ended(who: Identity | None, seconds: float) -> bool:
     try:
         if not who.alive():
             return True
-        return bool(select.select([fd], [], [], None if seconds == float("inf") else seconds)[0])
+        ended = select.poll()
+        ended.register(fd, select.POLLIN)
+        return bool(ended.poll(None if seconds == float("inf") else max(0, int(seconds * 1000))))
     finally:
         os.close(fd)
