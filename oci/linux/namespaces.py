@@ -29,6 +29,9 @@ CLONE_NEWUSER = 0x10000000
 _CAP_SYS_ADMIN = 21
 _NS_GET_USERNS = 0xB701
 
+# Of the thread that asks: one that has unshared its mounts is in another namespace than /proc/self says.
+OWN = "/proc/thread-self"
+
 PROGRAMS = ("/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin")  # where newuidmap and newgidmap are looked for
 MAX_ANSWER = 4096  # bytes of what newuidmap says
 _PATIENCE = 0.2  # seconds that a thread which has ended may take to be gone
@@ -52,8 +55,8 @@ def has_mount_rights() -> bool:
     import fcntl
 
     try:
-        own = os.stat("/proc/self/ns/user").st_ino
-        mine = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        own = os.stat(f"{OWN}/ns/user").st_ino
+        mine = os.open(f"{OWN}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return True  # no /proc: the call itself will tell
     try:
@@ -70,7 +73,7 @@ def has_mount_rights() -> bool:
 
 def has_admin_rights() -> bool:
     """Whether this process has CAP_SYS_ADMIN in its user namespace."""
-    with open("/proc/self/status", "rb") as file:
+    with open(f"{OWN}/status", "rb") as file:
         for line in file:
             if line.startswith(b"CapEff:"):
                 return bool(int(line.split()[1], 16) >> _CAP_SYS_ADMIN & 1)
@@ -98,11 +101,11 @@ def _cover_root(settle: Callable[[str], None]) -> None:
     """Bind the root directory onto itself, and stand on what was bound."""
     here = _working_directory()
     root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    own = os.open(f"{OWN}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     try:
         # The mount that the chroot lies in may still be shared with the host, which would get the bind mount too. Its
         # root can't be named from here; who enters a mount namespace, were it his own, stands at the top of it.
-        calls.call("setns", own, CLONE_NEWNS, path="/proc/self/ns/mnt")
+        calls.call("setns", own, CLONE_NEWNS, path=f"{OWN}/ns/mnt")
         settle("/")
         os.fchdir(root)
         os.chroot(".")
@@ -128,7 +131,7 @@ def join(pid: int, *, user: bool = False, mount: bool = False) -> None:
         for name, flag in wanted:
             path = f"/proc/{pid}/ns/{name}"
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            if os.fstat(fd).st_ino == os.stat(f"/proc/self/ns/{name}").st_ino:
+            if os.fstat(fd).st_ino == os.stat(f"{OWN}/ns/{name}").st_ino:
                 os.close(fd)
                 continue
             opened.append((path, flag, fd))

@@ -422,6 +422,32 @@ def test_a_plain_chroot_gets_mounts_and_the_host_sees_none(follow: bool, tmp_pat
     assert in_child(check) == ()
 
 
+def test_a_thread_in_a_plain_chroot_leaves_the_process_s_mounts_alone(tmp_path: Path) -> None:
+    """The namespace that it covers the root in has to be its own, not the one of the process's first thread."""
+    need_mounts()
+    for name in ("root/proc", "root/a", "root/b"):
+        (tmp_path / name).mkdir(parents=True)
+
+    def check() -> tuple[bool, bool]:
+        namespaces.unshare_mounts()
+        mounts.bind("/proc", tmp_path / "root" / "proc", recursive=True)
+        mounts.set_attributes("/", propagation=mounts.MS_SHARED, recursive=True)
+        if (observer := os.fork()) == 0:  # stands outside the chroot, in the same mount namespace
+            process.die_with_parent()
+            signal.pause()
+        before = mounts.mounts(observer)
+        os.chroot(tmp_path / "root")
+        os.chdir("/")
+        fd = fsmount.overlay_by_mount(["/a", "/b"], None, None, options={}, target=None)
+        assert fd is not None
+        after = mounts.mounts(observer)
+        os.kill(observer, signal.SIGKILL)
+        os.waitpid(observer, 0)
+        return after == before, all(mount.propagation for mount in after if mount.target == "/")
+
+    assert in_child(check) == (True, True)
+
+
 def test_rights_over_mounts_are_those_of_the_namespace_that_owns_them() -> None:
     def check() -> tuple[bool, bool, bool]:
         before = namespaces.has_mount_rights()

@@ -25,7 +25,11 @@ NEW = MAKE | os.O_EXCL
 def kernel(root_fd: int, path: bytes | str, flags: int, mode: int = 0) -> int:
     if not files._has_openat2():
         pytest.skip("this kernel, or a filter here, has no openat2")
-    return files.openat2(root_fd, path, flags, mode, files.RESOLVE_IN_ROOT | files.RESOLVE_NO_MAGICLINKS)
+    while True:
+        try:
+            return files.openat2(root_fd, path, flags, mode, files.RESOLVE_IN_ROOT | files.RESOLVE_NO_MAGICLINKS)
+        except BlockingIOError:  # any mount or rename on the machine is enough
+            continue
 
 
 WAYS = [pytest.param(kernel, id="openat2"), pytest.param(files.open_by_hand, id="by hand")]
