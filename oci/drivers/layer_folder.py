@@ -41,6 +41,7 @@ from oci.changeset.scan import Data
 from oci.changeset.tree import Directory
 from oci.drivers.driver import Form
 from oci.drivers.lower import LowerName
+from oci.drivers.marks import make_whiteout
 from oci.drivers.parents import Below
 from oci.drivers.roots import UNNAMED
 from oci.errors import UnpackError, UnsafeEntry, show
@@ -118,6 +119,11 @@ class _FolderApplier(Applier):
             self._budget.take(len(path) + 200)
             self._no_devices.add(path)
         return super()._make(directory, name, path, entry, reader)
+
+    def _link(self, directory: Directory, name: bytes, path: bytes, target: bytes) -> None:
+        super()._link(directory, name, path, target)
+        if target in self._no_devices and path in self._left_out:
+            self._no_devices.add(path)
 
     # When it has been read
 
@@ -298,7 +304,9 @@ class _FolderApplier(Applier):
         return any(status is not None and not stat.S_ISDIR(status.st_mode) for status in above)
 
     def _write_marks(self) -> None:
-        opaque, holding = set(self._opaque), set()
+        holding = set()
+        for path in sorted(self._opaque):
+            self._attribute(path, "overlay.opaque", b"y")
         # A device that can't be made here hides what is below it all the same.
         for path in sorted(self._whiteouts | self._left_out - self._no_devices):
             parent, name = split(path)
@@ -306,18 +314,25 @@ class _FolderApplier(Applier):
             if directory is None:
                 continue  # replaced by a later entry of the layer
             try:
-                os.mknod(name, stat.S_IFCHR, 0, dir_fd=directory.fd)
+                self._whiteout(directory, name, path)
             except FileExistsError:
                 if path in self._whiteouts:
-                    opaque.add(path)
+                    self._attribute(path, "overlay.opaque", b"y")
             else:
                 holding.add(parent)
-        for path in sorted(opaque):
-            self._attribute(path, "overlay.opaque", b"y")
         for path in sorted(holding):
             self._attribute(path, "overlay.origin", b"")
         if b"" in self._directories.implied():
             self._attribute(b"", UNNAMED, b"y")
+
+    def _whiteout(self, directory: Directory, name: bytes, path: bytes) -> None:
+        try:
+            make_whiteout(directory.fd, name, self._form)
+        except OSError as error:
+            if is_refusal(error) and not isinstance(error, FileExistsError):
+                reason = f"the file system takes no whiteouts ({error.strerror}); put the store on another one"
+                raise UnpackError(path, reason) from error
+            raise
 
     def _attribute(self, path: bytes, name: str, value: bytes) -> None:
         directory = self._tree.find(path)
