@@ -144,14 +144,19 @@ class _Maker:
             maps=self._ids.maps,
             initial=initial,
             hostname=hostname,
-            hosts=f"{self._final}/hosts",
-            hostname_file=f"{self._final}/hostname",
-            resolv_conf=f"{self._final}/resolv.conf",
+            hosts=f"{self._scratch}/hosts",
+            hostname_file=f"{self._scratch}/hostname",
+            resolv_conf=f"{self._scratch}/resolv.conf",
             volumes=volumes,
         )
-        document = runtime_config(config, settings, facts)
+        document: dict[str, Any] = runtime_config(config, settings, facts)
+        for mount in document["mounts"]:  # looked at where they are, said where they will be
+            if mount.get("source", "").startswith(f"{self._scratch}/"):
+                mount["source"] = self._final + mount["source"][len(self._scratch) :]
         if self._ids.namespace:
-            linux: Any = document["linux"]
+            if len(document["process"]["user"].pop("additionalGids", ())) > 1 and warn is not None:
+                warn("the user's further groups are left out: a rootless runtime can't set them")
+            linux = document["linux"]
             linux["namespaces"] = [{"type": "user"}, *linux["namespaces"]]
             linux["uidMappings"] = [_mapping(one) for one in self._ids.maps.uids]
             linux["gidMappings"] = [_mapping(one) for one in self._ids.maps.gids]
@@ -178,10 +183,10 @@ class _Maker:
             if mount.source:
                 folders[mount.target] = self._named(named, mount, root)
                 continue
-            number = sum(folder.startswith(f"{self._final}/volumes/") for folder in folders.values())
             os.makedirs(f"{self._scratch}/volumes", exist_ok=True)
-            self._fill(f"{self._scratch}/volumes/{number}", inside, os.fsencode(mount.target), mount.nocopy, warn)
-            folders[mount.target] = f"{self._final}/volumes/{number}"
+            folder = f"{self._scratch}/volumes/{len(os.listdir(f'{self._scratch}/volumes'))}"
+            self._fill(folder, inside, os.fsencode(mount.target), mount.nocopy, warn)
+            folders[mount.target] = folder
         return settings.replace(mounts=tuple(wanted)), folders
 
     @staticmethod
