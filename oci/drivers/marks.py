@@ -120,10 +120,11 @@ def make_whiteout(dir_fd: int, name: bytes, form: Form) -> None:
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.EINVAL, errno.EOPNOTSUPP):
             raise
+    if _xattr(dir_fd, f"{form}.overlay.opaque") == b"y":
+        return  # nothing below shows anyway, and the file would
     os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=dir_fd))
     os.setxattr(b"/proc/self/fd/%d/%s" % (dir_fd, name), f"{form}.overlay.whiteout", b"y", follow_symlinks=False)
-    if _xattr(dir_fd, f"{form}.overlay.opaque") != b"y":
-        os.setxattr(dir_fd, f"{form}.overlay.opaque", b"x")
+    os.setxattr(dir_fd, f"{form}.overlay.opaque", b"x")
 
 
 def is_whiteout_device(status: os.stat_result) -> bool:

@@ -86,7 +86,7 @@ class Store:
 
     @cached_property
     def choice(self) -> Choice:
-        """Which storage driver is used here, and what the trial of each one said; remembered for the kernel and disk."""
+        """Which storage driver is used here, and what the trial of each one said; remembered for kernel and disk."""
         from oci.drivers.probe import choose, place_key
 
         key = place_key(self.root)
