@@ -8,20 +8,18 @@ here, in one line), and is the same for the same input. docs/runtime.md has the 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import stat
+from collections.abc import Sequence
+from typing import Any
 
 from oci.errors import InvalidInput, show
 from oci.runtime import capabilities, devices, mounts, resources, seccomp
-from oci.runtime.env import environment
+from oci.runtime.facts import Facts
 from oci.runtime.inside import absolute, below, settle
+from oci.runtime.process import command, process_config, process_of, working_directory
 from oci.runtime.settings import NETWORKS, RunSettings
-from oci.runtime.users import User, resolve_user
 from oci.spec.config import ImageConfig
-from oci.spec.record import Record, field
-
-if TYPE_CHECKING:
-    from oci.linux.idmaps import IdMaps
+from oci.spec.record import Record
 
 __all__ = [
     "Facts",
@@ -55,24 +53,6 @@ MASKED = (
     "/sys/firmware",
 )
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
-
-
-class Facts(Record):
-    """What is known of this machine, this process and this container when the document is made."""
-
-    id: str
-    root: str  # the merged tree's path, as the runtime will see it
-    root_fd: int  # the same tree, to read /etc/passwd and /etc/group and to settle paths
-    maps: IdMaps
-    initial: bool  # in the first user namespace: devices and cgroups can be made
-    hostname: str = ""  # "": the first twelve digits of the id
-    hosts: str | None = None  # files that are bound over /etc/hosts, /etc/hostname, /etc/resolv.conf
-    hostname_file: str | None = None
-    resolv_conf: str | None = None
-    volumes: Mapping[str, str] = field(default_factory=dict, hash=False)  # a mount's target → the volume's data folder
-    cgroup: str | None = None  # "/ocikit-<id>"; None: the runtime makes none
-    init_program: str | None = None  # of this machine; bound to mounts.INIT_TARGET for --init
-    network_namespace: str | None = None  # the path of one that is there already
 
 
 class MountPoint(Record):
@@ -116,33 +96,33 @@ def runtime_config(image: ImageConfig, settings: RunSettings, facts: Facts) -> d
     if settings.network not in NETWORKS:
         raise InvalidInput(f"--network {show(settings.network)}: one of {', '.join(NETWORKS)}")
     hostname = _hostname(settings, facts)
-    user = _user(image, settings, facts)
     bounding = capabilities.chosen(
         settings.cap_add, settings.cap_drop, privileged=settings.privileged, here=machine.capabilities
     )
+    _check_root(facts.root_fd)
     places = mounts.asked(settings, facts.root_fd)
     found = devices.devices(settings)
-    process: dict[str, object] = {
-        "terminal": settings.tty,
-        "user": _spec_user(user, settings, facts),
-        "args": _with_init(command(image, settings), settings, facts),
-        "env": environment(image.run.env or (), settings.env, hostname=hostname, home=user.home, tty=settings.tty),
-        "cwd": _inside_cwd(working_directory(image, settings), facts, [place.target for place in places]),
-        "capabilities": capabilities.sets(bounding, user.uid),
-        "noNewPrivileges": settings.no_new_privileges,
-    }
-    limits = resources.rlimits(settings.ulimits, _hard_limit)
-    if limits:
-        process["rlimits"] = limits
     return {
         "ociVersion": VERSION,
-        "process": process,
+        "process": process_of(image, settings, facts, hostname, bounding, [place.target for place in places]),
         "root": {"path": facts.root, "readonly": settings.read_only},
         "hostname": hostname,
         "mounts": _mounts(settings, facts, machine, places, found),
         "annotations": _annotations(image, settings),
         "linux": _linux(settings, facts, machine, bounding, found),
     }
+
+
+def _check_root(root_fd: int) -> None:
+    """Runtimes differ in what they do with an image whose /proc is a link, none of it good: it is refused."""
+    for name in ("proc", "dev", "sys"):
+        try:
+            kind = os.stat(name, dir_fd=root_fd, follow_symlinks=False).st_mode
+        except FileNotFoundError:
+            continue  # the runtime makes it
+        if not stat.S_ISDIR(kind):
+            what = "a link" if stat.S_ISLNK(kind) else "a file"
+            raise InvalidInput(f"the image's /{name} is {what}: a container needs a directory there")
 
 
 def _linux(
@@ -195,92 +175,11 @@ def _throttles() -> list[str]:
     return [place for place in places if os.path.exists(place)]
 
 
-def _hard_limit(number: int) -> int:
-    import resource
-
-    return resource.getrlimit(number)[1]
-
-
 def _hostname(settings: RunSettings, facts: Facts) -> str:
     name = settings.hostname or facts.hostname or facts.id[:12]
     if not name.isascii() or not name.isprintable() or " " in name or len(name) > MAX_HOSTNAME:
         raise InvalidInput(f"--hostname {show(name)!r}: at most {MAX_HOSTNAME} ASCII letters, digits, - and .")
     return name
-
-
-def command(image: ImageConfig, settings: RunSettings) -> tuple[str, ...]:
-    """What is run: docker's rules of Entrypoint, Cmd and the words behind the image's name. Raises InvalidInput."""
-    if settings.entrypoint is not None:
-        words = (*settings.entrypoint, *settings.args)
-    else:
-        words = (*(image.run.entrypoint or ()), *(settings.args or image.run.cmd or ()))
-    if not words:
-        raise InvalidInput("no command: the image has neither Entrypoint nor Cmd; say what to run behind its name")
-    for word in words:
-        _check_word(word)
-    return words
-
-
-def _check_word(word: str) -> None:
-    if "\0" in word:
-        raise InvalidInput(f"argument {show(word)!r}: a NUL in it, which no program could be given")
-    try:
-        word.encode()
-    except UnicodeEncodeError:
-        raise InvalidInput(f"argument {show(word)!r}: not UTF-8, which a runtime-spec document can't say") from None
-
-
-def _with_init(words: tuple[str, ...], settings: RunSettings, facts: Facts) -> list[str]:
-    if not settings.init:
-        return list(words)
-    if facts.init_program is None:
-        raise InvalidInput("--init: no init program on this machine; install catatonit, tini or docker-init")
-    return [mounts.INIT_TARGET, "--", *words]
-
-
-def working_directory(image: ImageConfig, settings: RunSettings) -> str:
-    """The absolute path of the working directory, in its plain form; links not yet settled. Raises InvalidInput."""
-    if settings.workdir is not None:
-        return absolute(settings.workdir, "working directory")
-    return absolute(image.run.working_dir or "/", "working directory of the image")
-
-
-def _inside_cwd(path: str, facts: Facts, mounted: Sequence[str]) -> str:
-    """The working directory's own place. CVE-2024-21626: a process's links in /proc lead out of every root."""
-    place = settle(facts.root_fd, path, "working directory", set(mounted))
-    names = place.split("/")
-    if below(place, "/proc") and len(names) > 2 and (names[2] in ("self", "thread-self") or names[2].isdigit()):
-        led = "" if place == path else f" leads to {show(place)}, which"
-        raise InvalidInput(f"working directory {show(path)!r}{led} is a process's own folder: nothing can start there")
-    return place
-
-
-def _user(image: ImageConfig, settings: RunSettings, facts: Facts) -> User:
-    text = settings.user if settings.user is not None else image.run.user
-    return resolve_user(facts.root_fd, text, settings.group_add)
-
-
-def _spec_user(user: User, settings: RunSettings | None, facts: Facts) -> dict[str, object]:
-    """The document's `user`. A user namespace has the ids that it maps, no others. Raises InvalidInput."""
-    maps = facts.maps
-    if not maps.has_uid(user.uid) or not maps.has_gid(user.gid):
-        who = f"user {user.uid}:{user.gid}" + (f" ({show(user.name)})" if user.name else "")
-        raise InvalidInput(
-            f"{who} has no id here: this user namespace has {_count(maps)}; "
-            "give yourself ranges in /etc/subuid and /etc/subgid, or run as root with --user 0:0"
-        )
-    made: dict[str, object] = {"uid": user.uid, "gid": user.gid}
-    if maps.single and not maps.identity:
-        # Without a range, setgroups(2) is denied for good (user_namespaces(7)).
-        if settings is not None and settings.group_add:
-            raise InvalidInput("--group-add: a user namespace with a single id can't have further groups")
-        return made
-    made["additionalGids"] = [user.gid, *(gid for gid in user.groups if gid != user.gid and maps.has_gid(gid))]
-    return made
-
-
-def _count(maps: IdMaps) -> str:
-    return "0:0 alone" if maps.single else f"{sum(one.size for one in maps.uids)} of them"
 
 
 def _mounts(
@@ -385,51 +284,3 @@ def mount_points(settings: RunSettings, image: ImageConfig, root_fd: int | None 
         if path != "/" and not any(path != cover and below(path, cover) for cover in covers)
     ]
     return tuple(sorted(made, key=lambda point: (point.path.count("/"), point.path)))
-
-
-def process_config(
-    config: Mapping[str, Any],
-    args: Sequence[str],
-    facts: Facts,
-    *,
-    env: tuple[tuple[str, str | None], ...] = (),
-    workdir: str | None = None,
-    user: str | None = None,
-    tty: bool = False,
-    privileged: bool = False,
-) -> dict[str, Any]:
-    """A document `process.json` for `exec` in a running container whose document is `config`. Raises InvalidInput.
-
-    docker's rules: the container's variables, user, working directory and limits unless others are asked for;
-    --privileged gives all capabilities and takes no filter away.
-    """
-    process = config["process"]
-    if not args:
-        raise InvalidInput("no command: say what to run in the container")
-    for word in args:
-        _check_word(word)
-    inherited = list(process.get("env", ()))
-    spec_user = process["user"]
-    who = resolve_user(facts.root_fd, f"{spec_user['uid']}")
-    if user is not None:
-        # HOME is the container's user's, unless somebody said it.
-        inherited = [entry for entry in inherited if entry != f"HOME={who.home}"]
-        who = resolve_user(facts.root_fd, user)
-        spec_user = _spec_user(who, None, facts)
-    held = process["capabilities"]["bounding"]
-    bounding = capabilities.chosen((), (), privileged=True, here=capabilities.of_process()) if privileged else held
-    targets = [mount["destination"] for mount in config["mounts"]]
-    made: dict[str, object] = {
-        "terminal": tty,
-        "user": spec_user,
-        "args": list(args),
-        "env": environment((), env, hostname=config["hostname"], home=who.home, tty=tty, inherited=inherited),
-        "cwd": process["cwd"]
-        if workdir is None
-        else _inside_cwd(absolute(workdir, "working directory"), facts, targets),
-        "capabilities": capabilities.sets(bounding, spec_user["uid"]),
-        "noNewPrivileges": process.get("noNewPrivileges", False),
-    }
-    if "rlimits" in process:
-        made["rlimits"] = process["rlimits"]
-    return made
