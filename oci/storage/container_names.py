@@ -12,9 +12,9 @@ TRIES = 20  # after so many names that are taken, a number is added
 _ADJECTIVES = tuple(
     """
 able agile airy amber ample apt arctic ashen azure balmy blithe bold brassy breezy brief bright brisk broad bronze calm
-candid cedar chilly chirpy civic classy clear clever cobalt copper coral cosmic cozy crimson crisp curly dapper daring
+candid carmine chilly chirpy civic classy clear clever cobalt copper cordial cosmic cozy crimson crisp curly dapper daring
 dashing deft dewy downy dusky eager earnest earthy easy elder even fabled fair feisty fern fine fleet fluent foggy fond
-frank fresh frosty gallant gentle gilded giddy glad gleaming golden grand green hardy hasty hazel hearty honest humble
+frank fresh frosty gallant gentle gilded giddy glad gleaming golden grand green hardy hasty heroic hearty honest humble
 icy indigo ivory jade jaunty jolly keen kind lavish leafy light lilac limber lively lofty loyal lucid lunar mellow merry
 mighty mild minty misty modest mossy neat nimble noble ochre olive opal patient peachy pearly placid plucky plush polar
 polite proud quick quiet rapid ready regal rosy ruby rustic sage sandy scarlet serene sharp shiny silent silver sleek
