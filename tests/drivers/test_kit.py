@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tests.support.driver_cases import CASES, Case
+from tests.support.driver_cases import CASES, Case, table
 from tests.support.driver_kit import WORLDS, outcomes
 
 _NAMES = [one.name for one in CASES]
@@ -35,3 +37,8 @@ def test_the_delta_is_the_same_whichever_driver(one: Case) -> None:
 
 def plain(delta: list[tuple[object, ...]], less: bool) -> list[tuple[object, ...]]:
     return [entry for entry in delta if not (less and entry[1] == "dir")]
+
+
+def test_the_page_has_the_table_of_these_cases() -> None:
+    page = (Path(__file__).parent.parent.parent / "docs" / "drivers.md").read_text().splitlines()
+    assert [line for line in page if line in table()] == table()

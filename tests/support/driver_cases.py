@@ -565,3 +565,19 @@ def mount_points_removed(root: bytes) -> None:
 def mount_points_changed(root: bytes) -> None:
     write(root + b"/etc/hosts", b"127.0.0.1 localhost\n")
     os.chmod(root + b"/points", 0o700)
+
+
+def table() -> list[str]:
+    """The rows of the table in docs/drivers.md: each case, what `changes` says, and which drivers say so."""
+    rows = ["| what is done | `diff` | overlay | fuse-overlayfs | copy |", "| --- | --- | --- | --- | --- |"]
+    for one in CASES:
+        fuse = {"can't": "refused (EIO)", "forgets": "yes; until the next start all three show it"}.get(one.fuse, "yes")
+        copy = "yes" if one.copy_changes is None else _say(one.copy_changes)
+        rows.append(f"| {one.name.replace('_', ' ')} | {_say(one.changes)} | yes | {fuse} | {copy} |")
+    return rows
+
+
+def _say(changes: Expected) -> str:
+    letters = {"added": "A", "modified": "C", "deleted": "D"}
+    shown = [f"{letters[kind]} `/{path.decode('ascii', 'backslashreplace')}`" for path, kind in changes]
+    return ", ".join(shown).replace("\n", "\\n").replace("\t", "\\t").replace("\x01", "\\x01") or "nothing"
