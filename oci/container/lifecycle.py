@@ -124,7 +124,10 @@ def kill(container: Container, signal: int | str = "KILL") -> None:
 
 
 def wait(container: Container) -> int | None:
-    """Wait until the container has ended; its exit status (128+n by signal n), None when nobody saw it."""
+    """Wait until the container has ended; its exit status (128+n by signal n), None when nobody saw it.
+
+    One that was never started has ended: 0, as docker says.
+    """
     from oci.container.attach import watch
 
     reconcile(container)
@@ -136,7 +139,8 @@ def wait(container: Container) -> int | None:
             return ended.status
         has_ended(container.row.init, float("inf"))
         _see_end(container)
-    return container.row.exit_code
+    row = container.row
+    return 0 if row.status == "created" and row.exit_code is None else row.exit_code
 
 
 def restart(container: Container, timeout: int | None = None, *, runtime: Runtime | None = None) -> None:

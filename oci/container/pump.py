@@ -39,6 +39,7 @@ __all__ = ["Pump"]
 READ = 1 << 16
 MAX_INPUT = 1 << 18  # bytes of input that wait for the container
 IDLE = 0.5  # seconds after which a line without its end is logged as it is
+LINGER = 3600.0  # seconds that the first client has for the last of the output, when all else is done
 GRACE = 2.0  # seconds that output may take after the container's end: a descriptor may have been given to others
 _IN, _OUT, _GONE = select.EPOLLIN, select.EPOLLOUT, select.EPOLLHUP | select.EPOLLERR
 
@@ -132,13 +133,13 @@ class Pump:
         for client in list(self._clients.values()):
             client.say_exit(value)
             self._settle(client)
-        deadline = time.monotonic() + PATIENCE
+        began = time.monotonic()
         while self._clients:
             self._turn(0.2)
-            if time.monotonic() > deadline:
-                for client in list(self._clients.values()):
-                    if not client.primary:
-                        self._drop(client)
+            waited = time.monotonic() - began
+            for client in list(self._clients.values()):
+                if waited > (LINGER if client.primary else PATIENCE):
+                    self._drop(client)
 
     # One turn
 

@@ -29,6 +29,7 @@ from oci.container.ending import Ending, of_wait_status
 from oci.container.frames import FAILED, HEADER, MAX_FRAME, ORDER, STARTED, Unframer, document_frame, read_document
 from oci.container.log_writer import LogWriter
 from oci.container.mounting import mount_for_run
+from oci.container.network import Network
 from oci.container.pump import Pump
 from oci.container.runtimes import RUNTIME_FILE, runtime_folder
 from oci.container.stdio import Stdio
@@ -108,6 +109,8 @@ class Supervisor:
         self._folder = self._container.folder
         self._folder_fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._stdio: Stdio | None = None
+        self._log: LogWriter | None = None
+        self._network: Network | None = None
         self._init = -1
         self._pidfd = -1
         self._started: int | None = None
@@ -142,6 +145,12 @@ class Supervisor:
         root = mount_for_run(self._container, self._driver)
         write_bundle(self._container, root)
         self._stdio = Stdio.open(self._settings, self._folder_fd)
+        self._log = LogWriter(
+            self._folder_fd,
+            clock=self._store.clock,
+            max_size=self._settings.log_max_size,
+            max_files=self._settings.log_max_files,
+        )
         self._listener = _listen(self._folder_fd)
         _write(self._folder_fd, RUNTIME_FILE, self._order["runtime"])
         self._init = self._runtime.create(
@@ -154,6 +163,7 @@ class Supervisor:
             stderr=self._stdio.child_stderr,
         )
         self._stdio.handed_over(self._order.get("size"))
+        self._network = Network.open(self._settings, self._init, self._folder_fd)
         self._pidfd = process.pidfd_open(self._init)
         shared_namespace.stay(f"{self._store.root}/run", self._init)  # it may outlive this process
         if self._gone():
@@ -210,14 +220,9 @@ class Supervisor:
 
     def _pump(self) -> Pump:
         assert self._stdio is not None
-        log = LogWriter(
-            self._folder_fd,
-            clock=self._store.clock,
-            max_size=self._settings.log_max_size,
-            max_files=self._settings.log_max_files,
-        )
+        assert self._log is not None
         pump = Pump(
-            log=log,
+            log=self._log,
             outputs=self._stdio.outputs,
             stdin=self._stdio.stdin,
             console=self._stdio.console,
@@ -286,15 +291,18 @@ class Supervisor:
     # The end
 
     def _finish(self, ending: Ending) -> None:
-        ending.write(self._folder)
-        self._store.containers.update(
-            self._container.id,
-            status="exited",
-            finished=ending.finished,
-            exit_code=ending.exit_code,
-            error=ending.reason,
-            init=None,
-        )
+        try:
+            ending.write(self._folder)
+            self._store.containers.update(
+                self._container.id,
+                status="exited",
+                finished=ending.finished,
+                exit_code=ending.exit_code,
+                error=ending.reason,
+                init=None,
+            )
+        except (OciError, OSError):  # a full disk; who looks next finds that nobody runs any more
+            self._complain()
         self._clear_up(force=False)
         if self._before.auto_remove:
             self._remove()
@@ -310,6 +318,8 @@ class Supervisor:
             except RuntimeFailed:
                 with suppress(RuntimeFailed):
                     self._runtime.delete(self._container.id, force=True)
+        if self._network is not None:
+            self._network.close()
         if self._stdio is not None:
             self._stdio.close_console_socket()
         for name in (ATTACH_SOCKET, "pid"):
