@@ -90,6 +90,7 @@ _ROWS: tuple[_Row, ...] = (
     ),
     (r"error stat'ing file `(.*)`: (.*)", lambda found: f"{show(found[1])}: can't be mounted: {found[2].lower()}", 125),
     (r"setrlimit `RLIMIT_(.*)`: .*", lambda found: f"--ulimit {found[1].lower()}: above what this process has", 125),
+    (r"setrlimit \(RLIM_MEMLOCK\).*", lambda _: "rules for devices need CAP_SYS_RESOURCE, which isn't here", 125),
     (r"capset: .*", lambda _: "this process can't give the capabilities that were asked for", 125),
     (r"(?:.*: )?cgroups in hybrid mode not supported.*", lambda _: _HYBRID, 125),
 )

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from oci.errors import InvalidDocument, RuntimeFailed, show
+from oci.runtime.devices import cgroup_rules
 from oci.runtime.found import Found
 from oci.runtime.runc import ENVIRONMENT, SHORT, Runtime, Streams, run
 from oci.spec.wire import dumps
@@ -128,6 +129,7 @@ def _document(found: Found, name: str) -> Mapping[str, object]:
     }
     if not found.user:
         linux["cgroupsPath"] = f"/{name}"
+        linux["resources"] = {"devices": cgroup_rules([], privileged=False)}
     if found.seccomp:
         linux["seccomp"] = {
             "defaultAction": "SCMP_ACT_ALLOW",

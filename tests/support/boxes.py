@@ -59,6 +59,7 @@ class Extra(NamedTuple):
     change: Callable[[dict[str, Any]], None] | None = None  # bends the document
     exec: tuple[Sequence[str], Mapping[str, Any]] | None = None  # run in the container instead of looking at its output
     names: tuple[str, ...] = ("crun", "runc")
+    before: Callable[[], None] | None = None  # called in the child, before anything else
 
 
 def image_of(**run: Any) -> ImageConfig:
@@ -82,7 +83,7 @@ def contain(
     words = ("sh", "-c", script) if isinstance(script, str) else tuple(script)
     settings = settings if settings.args or settings.entrypoint is not None else settings.replace(args=words)
     extra = extra or Extra()
-    known = (who, *extra.names)
+    known = (who, *extra.names, "" if extra.before is None else extra.before.__name__)
     work = (settings, image or image_of(), extra, _found.get(known))
     box = as_user(_contain, *work, uid=0, gid=0) if who == "root" else rootless(_contain, *work, ranges=who == "ranges")
     _found[known] = box.runtime
@@ -107,6 +108,8 @@ def make_root(root: str) -> None:
 
 def _contain(settings: RunSettings, image: ImageConfig, extra: Extra, known: str | None) -> Box:
     os.umask(0o022)
+    if extra.before is not None:
+        extra.before()
     process.subreaper()
     work = tempfile.mkdtemp(prefix="ocikit-box-")
     os.chmod(work, 0o711)
