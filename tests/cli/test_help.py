@@ -38,7 +38,8 @@ def test_no_command_is_in_the_table_twice_or_said_to_come_later() -> None:
 def test_the_contract_of_this_version_is_offered() -> None:
     wanted = (
         "init ls inspect history files tag untag gc copy verify append config unpack bundle pull push rmi"
-        " create run start exec stop kill wait restart ps logs rm rename port diff commit export cp mount umount unshare"
+        " create run start exec stop kill wait restart ps logs rm rename port unshare"
+        " diff commit export cp mount umount"
         " login logout tags referrers delete serve artifact attach"
     )
     assert set(COMMANDS) == set(wanted.split())
