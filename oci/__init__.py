@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from oci.changeset.compare import compare
     from oci.changeset.merge import merge
     from oci.changeset.scan import scan
+    from oci.container.container import Container
     from oci.errors import OciError
     from oci.image.builder import ImageBuilder
     from oci.image.create import Source, append
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from oci.layout.archive import Archive
     from oci.layout.blobs import ChainBlobs, MemoryBlobs
     from oci.layout.layout import Layout
+    from oci.runtime.settings import MountSetting, RunSettings
     from oci.spec.config import Healthcheck, History, ImageConfig, RunConfig
     from oci.spec.descriptor import Descriptor
     from oci.spec.digest import Digest
@@ -32,14 +34,15 @@ if TYPE_CHECKING:
     from oci.spec.manifest import Manifest
     from oci.spec.platform import Platform
     from oci.spec.reference import parse_reference
+    from oci.storage.store import Store
     from oci.verification.verify import verify
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "KEEP": "image.edit",
     "Archive": "layout.archive",
     "ChainBlobs": "layout.blobs",
+    "Container": "container.container",
     "Descriptor": "spec.descriptor",
     "Digest": "spec.digest",
     "Document": "spec.document",
@@ -49,14 +52,18 @@ _HOMES = {
     "ImageBuilder": "image.builder",
     "ImageConfig": "spec.config",
     "Index": "spec.index",
+    "KEEP": "image.edit",
     "Layer": "image.layer",
     "Layout": "layout.layout",
     "Manifest": "spec.manifest",
     "MemoryBlobs": "layout.blobs",
+    "MountSetting": "runtime.settings",
     "OciError": "errors",
     "Platform": "spec.platform",
     "RunConfig": "spec.config",
+    "RunSettings": "runtime.settings",
     "Source": "image.create",
+    "Store": "storage.store",
     "all_images": "image.select",
     "append": "image.create",
     "compare": "changeset.compare",
@@ -72,6 +79,7 @@ __all__ = [
     "KEEP",
     "Archive",
     "ChainBlobs",
+    "Container",
     "Descriptor",
     "Digest",
     "Document",
@@ -85,10 +93,13 @@ __all__ = [
     "Layout",
     "Manifest",
     "MemoryBlobs",
+    "MountSetting",
     "OciError",
     "Platform",
     "RunConfig",
+    "RunSettings",
     "Source",
+    "Store",
     "all_images",
     "append",
     "compare",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import socket
@@ -17,6 +18,8 @@ from oci.registry.registries_conf import RegistriesConf
 from oci.serving import Server
 from oci.spec.digest import Digest
 from oci.transports.copy_list import Sync, read_list
+from tests.support.namespaces import need_mounts, need_user_namespaces
+from tests.support.peers import need
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -37,6 +40,7 @@ class Place:
 
     def __init__(self, folder: Path, host: str) -> None:
         self.folder, self.host = folder, host
+        self.environ: dict[str, str] = {}
         (folder / "app").mkdir(parents=True)
         (folder / "app/run").write_text("#!/bin/sh\n")
         (folder / "docs").mkdir()
@@ -58,7 +62,8 @@ class Place:
         done = subprocess.run(
             ["sh", "-e", "-x", "-c", self.here("\n".join(lines))],
             cwd=self.folder,
-            env={"PATH": f"{self.folder}/bin:/usr/bin:/bin", "HOME": str(self.folder / "home"), "LC_ALL": "C.UTF-8"},
+            env={"PATH": f"{self.folder}/bin:/usr/bin:/bin", "HOME": str(self.folder / "home"), "LC_ALL": "C.UTF-8"}
+            | self.environ,
             capture_output=True,
             text=True,
             check=False,
@@ -89,6 +94,31 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 def test_the_guide_to_registries_runs_as_it_stands_there(place: Place) -> None:
     assert "ok (1 manifest" in place.sh(*commands("registries.md"))
     assert (place.folder / "rootfs/opt/app/run").exists()
+
+
+def test_the_guide_to_containers_runs_as_it_stands_there(place: Place, tmp_path: Path) -> None:
+    need("busybox", "runc")
+    if os.geteuid() == 0:
+        need_mounts()
+    else:
+        need_user_namespaces()
+    there = Place(tmp_path / "work", place.host)
+    (there.folder / "box/bin").mkdir(parents=True)
+    shutil.copy2(str(shutil.which("busybox")), there.folder / "box/bin/busybox")
+    for name in ("sh", "cat", "ls"):
+        (there.folder / "box/bin" / name).symlink_to("busybox")
+    (there.folder / "registries.conf").write_text(
+        f'[[registry]]\nprefix = "docker.io"\nlocation = "{place.host}"\ninsecure = true\n'
+    )
+    there.environ.update(OCIKIT_ROOT=str(there.folder / "store"), CONTAINERS_REGISTRIES_CONF="registries.conf")
+    there.sh(
+        "ocikit append scratch box -t ./box:v1 && ocikit config ./box:v1 -t ./box:v1 --cmd sh",
+        "ocikit copy ./box:v1 docker://alpine:3.20",
+    )
+    out = there.sh(*commands("containers.md"))
+    for said in ("hello\n", "started\n", "A /srv/another\n", "new\n", "42\n", "256\n/srv\n"):
+        assert said in out
+    assert there.sh("ocikit ps -aq") == ""
 
 
 def test_the_guide_to_artifacts_runs_as_it_stands_there(place: Place) -> None:
