@@ -38,10 +38,8 @@ class Network:
         self._program, self._holding, self._folder = program, holding, folder
 
     @classmethod
-    def open(cls, settings: RunSettings, pid: int, folder: int) -> Network | None:
-        """Give the namespace of process `pid` a network, if that was asked for. Raises RuntimeFailed."""
-        if settings.network != "slirp4netns":
-            return None
+    def open(cls, settings: RunSettings, pid: int, folder: int) -> Network:
+        """Give the network namespace of process `pid` a way out, and publish ports. Raises RuntimeFailed."""
         path = shutil.which("slirp4netns", path=_PLACES)
         if path is None:
             raise RuntimeFailed(

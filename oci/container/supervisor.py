@@ -20,7 +20,7 @@ import socket
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from oci.container.connecting import ATTACH_SOCKET
 from oci.container.console import socket_address
@@ -29,7 +29,6 @@ from oci.container.ending import Ending, of_wait_status
 from oci.container.frames import FAILED, HEADER, MAX_FRAME, ORDER, STARTED, Unframer, document_frame, read_document
 from oci.container.log_writer import LogWriter
 from oci.container.mounting import mount_for_run
-from oci.container.network import Network
 from oci.container.pump import Pump
 from oci.container.runtimes import RUNTIME_FILE, runtime_folder
 from oci.container.stdio import Stdio
@@ -39,6 +38,9 @@ from oci.linux import process, shared_namespace
 from oci.linux.namespaces import unshare_mounts
 from oci.runtime.runc import Found, Runtime
 from oci.storage.store import Store
+
+if TYPE_CHECKING:
+    from oci.container.network import Network
 
 __all__ = ["main"]
 
@@ -163,7 +165,10 @@ class Supervisor:
             stderr=self._stdio.child_stderr,
         )
         self._stdio.handed_over(self._order.get("size"))
-        self._network = Network.open(self._settings, self._init, self._folder_fd)
+        if self._settings.network == "slirp4netns":
+            from oci.container.network import Network
+
+            self._network = Network.open(self._settings, self._init, self._folder_fd)
         self._pidfd = process.pidfd_open(self._init)
         shared_namespace.stay(f"{self._store.root}/run", self._init)  # it may outlive this process
         if self._gone():

@@ -6,7 +6,6 @@ runtime-spec v1.2 bundle.md; what stands in it is the work of oci/runtime/config
 from __future__ import annotations
 
 import os
-import shutil
 from typing import TYPE_CHECKING
 
 from oci.container.etc_files import hostname_of, write_etc_files
@@ -67,4 +66,6 @@ def facts_of(container: Container, settings: RunSettings, root: str, root_fd: in
 
 
 def _init_program() -> str | None:
+    import shutil
+
     return next((found for name in _INITS if (found := shutil.which(name, path=_PLACES))), None)

@@ -32,12 +32,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from oci.changeset.scan import Data, MTime, Owner
 from oci.drivers.snapshot import Snapshot
 from oci.spec.record import Record
-from oci.tar.entry import Entry
+
+if TYPE_CHECKING:
+    from oci.changeset.scan import Data, MTime, Owner
+    from oci.tar.entry import Entry
 
 __all__ = ["NAMES", "Change", "Driver", "Form", "Kind", "Support"]
 

@@ -27,15 +27,18 @@ import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from oci.changeset.scan import Data, MTime, Owner
-from oci.drivers.delta import Written, files_size
 from oci.drivers.driver import Change, Form
 from oci.drivers.marks import KernelMarks
 from oci.drivers.snapshot import Snapshot
 from oci.drivers.writable import EMPTY, lowers_of, make_upper, remove_folders
 from oci.errors import DriverError
-from oci.tar.entry import Entry
+
+if TYPE_CHECKING:
+    from oci.changeset.scan import Data, MTime, Owner
+    from oci.drivers.delta import Written
+    from oci.tar.entry import Entry
 
 __all__ = ["Overlay"]
 
@@ -137,10 +140,14 @@ class Overlay:
         )
 
     def _written(self, snapshot: Snapshot) -> Written:
+        from oci.drivers.delta import Written  # a container's start does without, and it costs as much as python's
+
         return Written(snapshot, snapshot.upper, KernelMarks(self.form), self.form)
 
     def size(self, snapshot: Snapshot) -> int:
         """See Driver."""
+        from oci.drivers.delta import files_size
+
         return files_size(snapshot.upper)
 
     def remove(self, snapshot: Snapshot) -> None:
