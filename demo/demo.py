@@ -1,4 +1,5 @@
-"""`make demo`: the main job on real input: build an image, look at it, verify it, unpack it, push it, pull it, compare.
+"""`make demo`: the main job on real input: build an image, look at it, verify it, unpack it, push it, pull it, compare;
+and two containers of it, each with its own writes, and a volume that outlives both.
 
 The base is a minimal Debian made from Debian's packages (mmdebstrap, when root), or a busybox; it is kept in .cache, so
 that the second run takes seconds. Everything else happens in a temporary folder and goes at the end. Each step prints
@@ -60,6 +61,7 @@ class Demo:
         path = f"{OCIKIT.parent}:{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin"
         # A caller's settings must not change what is shown.
         self.environ = {"PATH": path, "HOME": str(folder), "LC_ALL": "C.UTF-8", "TERM": os.environ.get("TERM", "dumb")}
+        self.environ["OCIKIT_ROOT"] = str(folder / "store")
 
     def say(self, text: str) -> None:
         print(f"\n\N{EM DASH} {text}", flush=True)
@@ -213,6 +215,8 @@ def show_it(demo: Demo, base: Path, what: str) -> None:
     with registry(demo) as host:
         push_and_pull(demo, host)
 
+    containers(demo)
+
     demo.say("And when a single byte is wrong, verify says so, with exit status 1.")
     blob = max((demo.folder / "images" / "blobs" / "sha256").iterdir(), key=lambda path: path.stat().st_size)
     blob.chmod(0o644)
@@ -273,6 +277,79 @@ def push_and_pull(demo: Demo, host: str) -> None:
     demo.say("Straight from the registry into a directory: no blob is kept, each is checked.")
     demo.run(f"ocikit unpack {image}:1 from-registry")
     demo.run("diff -r --no-dereference --exclude=dev rootfs from-registry")
+
+
+def containers(demo: Demo) -> None:
+    """Two containers of one image; without a runtime that works, what can be done without one."""
+    demo.say("Containers: the image in the local store, its layers unpacked once, whatever uses them.")
+    demo.run("ocikit pull ./images:hello -t hello")
+    try:
+        tried = subprocess.run(
+            ["sh", "-c", "ocikit run --rm hello /bin/sh -c true"],
+            cwd=demo.folder, env=demo.environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if tried.returncode == 0:
+            running(demo)
+        else:
+            print(f"    (no container can be run here: {tried.stderr.strip().removeprefix('error: ')})")
+            writing(demo)
+    finally:
+        # Files of a user's further ids: only ocikit can remove them.
+        for command in ("rm -f one two", "volume rm -f notes", "rmi -f hello patched", "store prune --all"):
+            subprocess.run(["sh", "-c", f"ocikit {command}"], cwd=demo.folder, env=demo.environ, check=False, **QUIET)  # type: ignore[call-overload]
+
+
+def running(demo: Demo) -> None:
+    demo.run("ocikit run --rm hello")
+    demo.run("ocikit volume create notes")
+    before = disk_use(demo)
+    for name in ("one", "two"):
+        demo.run(
+            f"ocikit run --name {name} -v notes:/notes hello sh -c "
+            f"'echo {name} > /own && echo {name} was here >> /notes/all'"
+        )
+    demo.run("ocikit ps -a")
+    demo.say("Each has its own writes, and nothing else:")
+    for name in ("one", "two"):
+        demo.run(f"ocikit diff {name}")
+        demo.run(f"ocikit cp {name}:/own - | tar -xO")
+    after = disk_use(demo)
+    print(f"    the store on disk: {before / 1e6:.1f} MB before, {after / 1e6:.1f} MB with both of them")
+    if after > before * 1.1 + 1e6:
+        raise DemoError("two containers take more than their own writes")
+    demo.run("ocikit store df")
+    demo.say("What one wrote becomes an image: one more layer, with the delta alone.")
+    demo.run("ocikit commit one -t patched --message 'what one wrote'")
+    demo.run("ocikit history patched")
+    demo.say("Both go, with all that they wrote; the volume stays.")
+    demo.run("ocikit rm one two")
+    kept = demo.run("ocikit run --rm -v notes:/notes:ro hello cat /notes/all")
+    if kept != "one was here\ntwo was here\n":
+        raise DemoError("the volume is not what both containers left")
+    demo.run("ocikit store check")
+
+
+def writing(demo: Demo) -> None:
+    """The writable layers without a process: made, written to by cp, told apart, committed."""
+    before = disk_use(demo)
+    for name in ("one", "two"):
+        demo.run(f"ocikit create --name {name} hello sh")
+        demo.run(f"echo {name} > own && ocikit cp own {name}:/own")
+    demo.say("Each has its own writes, and nothing else:")
+    for name in ("one", "two"):
+        demo.run(f"ocikit diff {name}")
+        demo.run(f"ocikit cp {name}:/own - | tar -xO")
+    print(f"    the store on disk: {before / 1e6:.1f} MB before, {disk_use(demo) / 1e6:.1f} MB with both of them")
+    demo.run("ocikit store df")
+    demo.run("ocikit commit one -t patched --message 'what one wrote'")
+    demo.run("ocikit history patched")
+    demo.run("ocikit rm one two")
+
+
+def disk_use(demo: Demo) -> int:
+    """What the store takes on disk, in bytes."""
+    done = subprocess.run(["du", "-sk", str(demo.folder / "store")], capture_output=True, text=True, check=False)
+    return int(done.stdout.split()[0]) * 1024
 
 
 def digest(demo: Demo, reference: str) -> str:

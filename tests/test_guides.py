@@ -105,18 +105,18 @@ def test_the_guide_to_containers_runs_as_it_stands_there(place: Place, tmp_path:
     there = Place(tmp_path / "work", place.host)
     (there.folder / "box/bin").mkdir(parents=True)
     shutil.copy2(str(shutil.which("busybox")), there.folder / "box/bin/busybox")
-    for name in ("sh", "cat", "ls"):
+    for name in ("sh", "cat", "echo", "ls"):
         (there.folder / "box/bin" / name).symlink_to("busybox")
     (there.folder / "registries.conf").write_text(
         f'[[registry]]\nprefix = "docker.io"\nlocation = "{place.host}"\ninsecure = true\n'
     )
     there.environ.update(OCIKIT_ROOT=str(there.folder / "store"), CONTAINERS_REGISTRIES_CONF="registries.conf")
     there.sh(
-        "ocikit append scratch box -t ./box:v1 && ocikit config ./box:v1 -t ./box:v1 --cmd sh",
-        "ocikit copy ./box:v1 docker://alpine:3.20",
+        "ocikit append scratch box -t ./base:v1 && ocikit config ./base:v1 -t ./base:v1 --cmd sh",
+        "ocikit copy ./base:v1 docker://alpine:3.20",
     )
     out = there.sh(*commands("containers.md"))
-    for said in ("hello\n", "started\n", "A /srv/another\n", "new\n", "42\n", "256\n/srv\n"):
+    for said in ("hello\n", "started\n", "A /srv/file\n", "new\n", "42\n", "256\n/srv\n"):
         assert said in out
     assert there.sh("ocikit ps -aq") == ""
 
