@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("spec-map.md", "spec-map-distribution.md")
+PAGES = ("spec-map.md", "spec-map-distribution.md", "spec-map-runtime.md")
 TEST = re.compile(r"`(?:([\w/]+/test_\w+\.py)|…)::(\w+)`")
 MODULE = re.compile(r"`(\w+/\w+\.py)`")
 
