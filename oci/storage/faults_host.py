@@ -8,7 +8,8 @@
 `stale-cgroup`           a cgroup `ocikit-<id>` without processes, of no container                  removed
 =======================  =========================================================================  ==================
 
-Other stores of this machine have containers too: a cgroup in which anything lives is never looked at twice.
+Other stores of this machine have containers too: a cgroup in which anything lives is never looked at twice, nor one
+that is so new that its first process may be on its way into it.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["MENDS", "find", "unmount_below"]
 
 _ID = re.compile("[0-9a-f]{64}")
+MIN_AGE = 60 * 1_000_000_000  # nanoseconds; a runtime needs some milliseconds
 _DELETED = "//deleted"  # what mountinfo says behind a target that was removed
 
 
@@ -38,7 +40,7 @@ def find(store: Store) -> Iterator[Finding]:
     known = {container_id for (container_id,) in store.state.all("SELECT id FROM containers")}
     yield from _mounts(store, known)
     yield from _states(store, known)
-    yield from _cgroups(known)
+    yield from _cgroups(known, store.clock())
 
 
 def _mounts(store: Store, known: set[str]) -> Iterator[Finding]:
@@ -77,10 +79,14 @@ def _states(store: Store, known: set[str]) -> Iterator[Finding]:
                 )
 
 
-def _cgroups(known: set[str]) -> Iterator[Finding]:
+def _cgroups(known: set[str], now: int) -> Iterator[Finding]:
     for path in cgroups_named():
         container_id = os.path.basename(path).removeprefix(PREFIX)
-        if container_id not in known and _ID.fullmatch(container_id) and not processes_in(path):
+        if container_id in known or not _ID.fullmatch(container_id) or processes_in(path):
+            continue
+        with suppress(FileNotFoundError):
+            if now - os.stat(path).st_ctime_ns < MIN_AGE:
+                continue
             message = "a cgroup without processes, of no container"
             yield Finding(code="stale-cgroup", where=path, message=message, subject=path)
 

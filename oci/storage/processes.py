@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from oci.linux.process import Identity
     from oci.storage.store import Store
 
-__all__ = ["CGROUPS", "cgroups_named", "kill_and_wait", "processes_in", "processes_of", "runtime_process"]
+__all__ = ["cgroups_named", "hierarchies", "kill_and_wait", "processes_in", "processes_of", "runtime_process"]
 
-CGROUPS = "/sys/fs/cgroup"
 PREFIX = "ocikit-"
 MAX_STATE = 1 << 20  # bytes of a runtime's state file; runc's have 30 KB
 MAX_CMDLINE = 4096
@@ -91,7 +90,7 @@ def _with_argument(text: str) -> Iterator[int]:
 def cgroups_named(name: str | None = None) -> tuple[str, ...]:
     """The cgroups of that name at the top of every hierarchy; with None all that begin as ours do."""
     found = []
-    for parent in _hierarchies():
+    for parent in hierarchies():
         with suppress(OSError):
             for one in sorted(os.listdir(parent)):
                 path = f"{parent}/{one}"
@@ -100,7 +99,7 @@ def cgroups_named(name: str | None = None) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _hierarchies() -> list[str]:
+def hierarchies() -> list[str]:
     """The mount points of cgroup file systems (version 1: one for each group of controllers)."""
     from oci.linux.mounts import mounts
 
