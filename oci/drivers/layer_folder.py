@@ -319,6 +319,7 @@ class _FolderApplier(Applier):
                 if path in self._whiteouts:
                     self._attribute(path, "overlay.opaque", b"y")
             else:
+                os.utime(name, ns=(0, 0), dir_fd=directory.fd, follow_symlinks=False)  # the same on every machine
                 holding.add(parent)
         for path in sorted(holding):
             self._attribute(path, "overlay.origin", b"")
