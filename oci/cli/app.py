@@ -47,7 +47,7 @@ class Command:
             return typer.main.get_command(app)
         app.callback(cls=PlainGroup)(function)
         for name in self.commands:
-            app.command(name, cls=kind)(getattr(module, name))
+            app.command(name.rstrip("_"), cls=kind)(getattr(module, name))
         return typer.main.get_command(app)
 
 
@@ -134,6 +134,22 @@ TABLE: tuple[Command, ...] = (
     ),
     *_rows("Store", "pulling", _ASKS, push="Send an image of the local store to a registry, a layout or an archive."),
     *_rows("Store", "pulling", rmi="Remove images from the local store."),
+    Command(
+        name="volume",
+        module="volumes",
+        help="Make, list, remove, export and import volumes: data that outlives containers.",
+        function="volume",
+        section="Store",
+        commands=("create", "ls", "inspect", "rm", "prune", "export", "import_"),
+    ),
+    Command(
+        name="store",
+        module="storing_commands",
+        help="Look at the local store, check and mend it, and remove what nothing needs.",
+        function="store",
+        section="Store",
+        commands=("info", "df", "check", "prune"),
+    ),
     *_rows(
         "Store",
         "unsharing",
@@ -188,7 +204,7 @@ COMMANDS = {command.name: command for command in TABLE}
 # The contract names these; they come with later versions. Asked for by name, they say so.
 _LATER = """
     cat extract waste tree explore convert build repack squash flatten rebase index
-    volume store keygen sign verify-signature
+    keygen sign verify-signature
     attest verify-attestation lock
 """
 LATER = frozenset(_LATER.split())

@@ -111,3 +111,9 @@ DetachKeys = Annotated[
     ),
 ]
 OnlyIds = Annotated[bool, typer.Option("--quiet", "-q", help="Only IDs, one a line.")]
+VolumeName = Annotated[str, typer.Argument(metavar="NAME", help="The volume.", show_default=False)]
+VolumeNames = Annotated[list[str], typer.Argument(metavar="NAME", help="The volumes.", show_default=False)]
+VolumeLabels = Annotated[
+    list[str] | None,
+    typer.Option("--label", "-l", metavar="KEY=VALUE", help="A label of a new volume; repeat.", show_default=False),
+]
