@@ -13,7 +13,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 
@@ -165,6 +164,8 @@ class _Scratch:
 
     def __enter__(self) -> str:
         try:
+            import tempfile  # rarely: the choice is remembered
+
             self._path = tempfile.mkdtemp(prefix=".trial-", dir=self._folder)
         except OSError as error:
             raise DriverError("any", f"can't write in {self._folder}: {error.strerror}") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Callable
 
 __all__ = ["generate_name"]
@@ -44,10 +44,15 @@ willow wren
 def generate_name(is_taken: Callable[[str], bool]) -> str:
     """A name that nobody has, as far as `is_taken` knows; another process may still take it first."""
     for _ in range(TRIES):
-        name = f"{secrets.choice(_ADJECTIVES)}_{secrets.choice(_NOUNS)}"
+        name = f"{_ADJECTIVES[_random(len(_ADJECTIVES))]}_{_NOUNS[_random(len(_NOUNS))]}"
         if not is_taken(name):
             return name
     while True:
-        numbered = f"{name}_{secrets.randbelow(1_000_000)}"
+        numbered = f"{name}_{_random(1_000_000)}"
         if not is_taken(numbered):
             return numbered
+
+
+def _random(below: int) -> int:
+    """A number from 0 on. Not by `secrets`: that imports half a library, and a name is no secret."""
+    return int.from_bytes(os.urandom(8), "little") % below

@@ -11,7 +11,6 @@ import fcntl
 import json
 import os
 import re
-import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
@@ -72,7 +71,7 @@ _INSERT = f"INSERT INTO containers ({', '.join(_COLUMNS)}) VALUES ({', '.join('?
 
 def new_id() -> str:
     """A container's ID: 64 hexadecimal digits that say nothing."""
-    return secrets.token_hex(32)
+    return os.urandom(32).hex()
 
 
 def check_container_name(name: str) -> None:

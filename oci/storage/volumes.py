@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -111,7 +110,7 @@ class Volumes:
         NameTaken when there is one. StoreError when a folder of that name lies there without a row, with data in it.
         """
         if name is None:
-            name, anonymous = secrets.token_hex(32), anonymous is not False
+            name, anonymous = os.urandom(32).hex(), anonymous is not False
         _check(name, labels)
         with self._store.state.transaction() as db:
             if db.one("SELECT 1 FROM volumes WHERE name = ?", (name,)) is not None:
