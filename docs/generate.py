@@ -84,8 +84,8 @@ def page() -> str:
             parts.append(f"\n## {section}\n")
         made = tree.get_command(None, row.name)
         parts.append(command(row.name, made))
-        for name in row.commands:
-            parts.append(command(f"{row.name} {name.rstrip("_")}", made.get_command(None, name.rstrip("_"))))
+        for name in (name.rstrip("_") for name in row.commands):
+            parts.append(command(f"{row.name} {name}", made.get_command(None, name)))
     parts.append(f"\n{OPTIONS}\n{table(registry_options())}")
     parts.append("\n## ocikit itself\n\n" + table(tree.params))
     return "\n".join(parts).rstrip() + "\n"

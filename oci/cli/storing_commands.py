@@ -57,7 +57,7 @@ def info(context: typer.Context, json: options.Json = False) -> None:
             ("Driver", facts["driver"]),
             ("Layer form", facts["form"]),
             *(
-                (f"  {name}", ("works" if said["usable"] else "doesn't work") + f": {said['reason']}")
+                (f"  {name}", said["reason"] if said["usable"] else f"doesn't work: {said['reason']}")
                 for name, said in facts["drivers"].items()
             ),
             ("Images", str(facts["images"])),
