@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 
 from oci.changeset.paths import order
 from oci.changeset.scan import Data, MTime, Owner, Scan
 from oci.errors import UnsafeEntry
+from oci.spec.record import Record, field
 from oci.tar.entry import DIR, FILE, Entry
 
 __all__ = ["Changes", "Links", "compare", "find_changes", "tell"]
@@ -27,8 +27,7 @@ Source = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 Inode = tuple[int, int]
 
 
-@dataclass(slots=True)
-class Changes:
+class Changes(Record):
     """Paths that differ: `changed` are in the new tree, `deleted` in the old one (only the top of what is gone)."""
 
     added: set[bytes] = field(default_factory=set)

@@ -6,9 +6,9 @@ An entry's data must be exactly as long as its size says; an archive that would 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from oci.errors import UnsafeEntry
+from oci.spec.record import Record
 from oci.tar.entry import Entry
 from oci.tar.writer import END, encode
 
@@ -19,8 +19,7 @@ LARGE = 32 << 10  # pieces from here on aren't joined
 _PADDING = [bytes(-size % 512) for size in range(512)]
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(Record):
     """What went into a layer: how many entries, and the latest modification time among them (None without entries)."""
 
     entries: int

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated, Any
 
 from oci.cli import options, output
@@ -17,6 +16,13 @@ from oci.errors import show
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from oci.cli.sources import ImageRef
+    from oci.image.image import Image
+    from oci.layout.blobs import BlobStore
+    from oci.spec.descriptor import Descriptor
+    from oci.spec.reference import StoreRef
+    from oci.storage.store import Store
 
 __all__ = ["commit", "cp", "diff", "export", "mount", "umount"]
 
@@ -100,7 +106,8 @@ def commit(
       ocikit commit box -t ./images:box --change 'CMD ["/bin/app"]' --change 'ENV MODE=fast' --compression zstd
       ocikit commit box -t docker://registry.example/box:v1 --author 'me <me@example.org>'
     """
-    from oci.cli import building, sources
+    from oci.cli import sources
+    from oci.spec.reference import StoreRef
 
     session = Session.of(context)
     target = sources.parse_destination(tag)
@@ -109,33 +116,55 @@ def commit(
     stamp = session.created(created)
     _check_changes(change or ())
     sources.prepare(session, (target, ""))
-    with ExitStack() as stack:
-        store = stack.enter_context(open_store(session, namespace=True, needed=False, create=False))
+    with open_store(session, namespace=True, needed=False, create=False) as store:
         from oci.container.commit import commit as commit_it
         from oci.container.commit import image_of
         from oci.container.container import Container
 
         one = Container.find(store, container)
-        stack.enter_context(store.shared())
-        base = image_of(one)
-        destination = stack.enter_context(sources.open_for_writing(session, target))
-        blobs = stack.enter_context(building.blobs_for(destination, target))
-        with session.progress("committing") as progress:
+
+        def image_in(blobs: BlobStore) -> Image:
             settings: dict[str, Any] = {"created": stamp, "compression": algorithm, "level": level, "pause": pause}
-            image = commit_it(
-                one,
-                base,
-                blobs,
-                changes=change or (),
-                author=author,
-                message=message,
-                clamp_mtime=None if epoch is None else epoch * 10**9,
-                progress=progress,
-                warn=session.warn,
-                **settings,
-            )
-        written = building.write_image(session, image, destination)
+            settings |= {"clamp_mtime": None if epoch is None else epoch * 10**9, "warn": session.warn}
+            with session.progress("committing") as progress:
+                return commit_it(
+                    one,
+                    image_of(one),
+                    blobs,
+                    changes=change or (),
+                    author=author,
+                    message=message,
+                    progress=progress,
+                    **settings,
+                )
+
+        with store.shared():
+            if isinstance(target, StoreRef):
+                written = _in_store(store, target, image_in)
+            else:
+                written = _elsewhere(session, target, image_in)
     sources.say_written(tag, target, written, json=json)
+
+
+def _in_store(store: Store, target: StoreRef, image_in: Callable[[BlobStore], Image]) -> Descriptor:
+    """The image in the store that has its base: new blobs go where they belong, and the name changes last."""
+    from oci.transports.from_store import stored_destination
+
+    with stored_destination(store, target) as destination:
+        image = image_in(store.images.blobs)
+        destination.commit(image.manifest.raw, image.descriptor)
+    return image.descriptor
+
+
+def _elsewhere(session: Session, target: ImageRef, image_in: Callable[[BlobStore], Image]) -> Descriptor:
+    """The image in a layout, an archive or a registry, with all that it has of its base."""
+    from oci.cli import building, sources
+
+    with (
+        sources.open_for_writing(session, target) as destination,
+        building.blobs_for(destination, target) as blobs,
+    ):
+        return building.write_image(session, image_in(blobs), destination)
 
 
 def _check_changes(lines: Any) -> None:

@@ -12,18 +12,17 @@ import hashlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from queue import SimpleQueue
 from types import TracebackType
 
 from oci.spec.digest import Digest
+from oci.spec.record import Record
 from oci.streams.compression_write import BLOCK, WINDOW, Encoder, Written, encoder
 
 __all__ = ["LayerSummary", "LayerWriter", "compress_tar"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerSummary:
+class LayerSummary(Record):
     """What a manifest and a config have to say about a layer."""
 
     digest: Digest  # of the blob
