@@ -11,6 +11,7 @@ process that finds its parent's connection opens its own.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -185,16 +186,27 @@ class State:
 
     def _set_up(self, connection: sqlite3.Connection) -> None:
         """Settings of the connection, and the steps that the database doesn't have behind it."""
-        version = self._version(connection)
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute("PRAGMA foreign_keys=ON")
-        if version == len(self._steps):
+        # Both were committed together: once the first is right, so is the second; else the slow way is taken.
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if application == APPLICATION_ID and version == len(self._steps):
             return
-        connection.execute("PRAGMA journal_mode=WAL")
+        folder = os.open(os.path.dirname(self.path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            # SQLite's own locks don't make several processes wait that change the journal's mode at once.
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            if self._version(connection) < len(self._steps):
+                connection.execute("PRAGMA journal_mode=WAL")
+                self._take_steps(connection)
+        finally:
+            os.close(folder)
+
+    def _take_steps(self, connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
         try:
-            version = self._version(connection)  # another process may have been faster
-            for step in self._steps[version:]:
+            for step in self._steps[self._version(connection) :]:
                 for statement in step:
                     connection.execute(statement)
             connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
