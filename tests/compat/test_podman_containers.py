@@ -1,6 +1,7 @@
 """What a container may do, beside a real podman's: capabilities, masked paths, system calls one by one, users.
 
-Both have the same root; podman runs it from a store of its own. This machine's Python, bound into both, makes the calls.
+Both have the same root; podman runs it from a store of its own. This machine's Python, bound into both, makes the
+calls.
 """
 
 from __future__ import annotations
