@@ -58,23 +58,22 @@ def inventory(store: Store) -> tuple[Entry, ...]:
 
 
 def _entry(layout: Layout, descriptor: Descriptor, known: dict[Digest, StockedImage | None]) -> Entry:
-    blobs, images = set(), []
-    for found in _reachable(layout, descriptor):
-        if layout.blobs.has(found.digest):
-            blobs.add(found.digest)
+    images = []
+    for found in _reachable(layout, descriptor, subjects=False):  # a signature's subject is no image of its own
         if media_types.is_manifest(found.media_type) and is_at_hand(layout.blobs, found):
             if found.digest not in known:
                 known[found.digest] = _image(layout, found)
             image = known[found.digest]
             if image is not None:
                 images.append(image)
+    blobs = {one.digest for one in _reachable(layout, descriptor, subjects=True) if layout.blobs.has(one.digest)}
     return Entry(name=refs.name_of(descriptor), descriptor=descriptor, images=tuple(images), blobs=frozenset(blobs))
 
 
-def _reachable(layout: Layout, descriptor: Descriptor) -> Iterator[Descriptor]:
+def _reachable(layout: Layout, descriptor: Descriptor, *, subjects: bool) -> Iterator[Descriptor]:
     yield descriptor
     with suppress(OciError):
-        for found in walk(layout.blobs, descriptor, subjects=True):
+        for found in walk(layout.blobs, descriptor, subjects=subjects):
             if found.digest != descriptor.digest:
                 yield found
 

@@ -1,7 +1,8 @@
 """Processes of a container, for who only has a folder or a cgroup of it: nothing may be removed under a living one.
 
-A supervisor has the container's ID among its arguments, a runtime keeps the first process in `run/<runtime>/<id>/`
-(runc and crun: state.json or status), and a cgroup `ocikit-<id>` lists its processes. All three are asked.
+A supervisor has the container's tree mounted in a mount namespace of its own, a runtime keeps the first process in
+`run/<runtime>/<id>/` (runc and crun: state.json or status), a cgroup `ocikit-<id>` lists its processes, and whatever
+else works on a container has its ID among its arguments. All four are asked.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _PATIENCE = 10_000  # milliseconds for a killed process to go
 
 def processes_of(store: Store, container_id: str) -> tuple[int, ...]:
     """The pids of what lives of a container, as far as can be seen."""
-    found = set(_with_argument(container_id))
+    found = {*_with_argument(container_id), *_with_mount(container_id)}
     for folder in runtime_folders(store, container_id):
         pid = runtime_process(folder)
         if pid is not None:
@@ -85,6 +86,21 @@ def _with_argument(text: str) -> Iterator[int]:
             with suppress(OSError), open(f"/proc/{name}/cmdline", "rb") as file:
                 if wanted in file.read(MAX_CMDLINE).split(b"\0"):
                     yield int(name)
+
+
+def _with_mount(container_id: str) -> Iterator[int]:
+    """One process of each other mount namespace in which something is mounted in the container's folder."""
+    wanted, seen = f"/containers/{container_id}/".encode(), {os.readlink("/proc/self/ns/mnt")}
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        with suppress(OSError):
+            namespace = os.readlink(f"/proc/{name}/ns/mnt")
+            if namespace not in seen:
+                seen.add(namespace)
+                with open(f"/proc/{name}/mountinfo", "rb") as file:
+                    if wanted in file.read():
+                        yield int(name)
 
 
 def cgroups_named(name: str | None = None) -> tuple[str, ...]:

@@ -129,8 +129,8 @@ def plan(
     else:
         kept = [entry for entry in entries if entry not in doomed]
     blobs = _unneeded_blobs(store, kept)
-    layers = layer_sizes(store)
-    for name in _needed_layers(store, entries if kept is None else kept, stopped):
+    layers = {} if kept is None else layer_sizes(store)
+    for name in _needed_layers(store, kept or (), stopped):
         layers.pop(name, None)
     unused = store.volumes.prune(dry_run=True) if volumes else ()
     freed = sum(blobs.values()) + sum(layers.values()) + sum(store.volumes.size(volume.name) for volume in unused)
