@@ -208,7 +208,10 @@ class Containers:
         names: list[str] = []
         for manifest in manifests:
             names += (
-                row[0] for row in self._store.state.all("SELECT name FROM containers WHERE manifest = ?", (manifest,))
+                row[0]
+                for row in self._store.state.all(
+                    "SELECT name FROM containers WHERE manifest = ? ORDER BY name", (manifest,)
+                )
             )
         return tuple(names)
 

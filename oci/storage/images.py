@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from oci.errors import InUse, InvalidReference, LayoutError, OciError, RefNotFound
+from oci.errors import InUse, InvalidReference, LayoutError, OciError, RefNotFound, StoreError
 from oci.layout import refs
 from oci.layout.blobs import is_at_hand
 from oci.layout.documents import read_manifest
@@ -352,7 +352,7 @@ def _remove_entry(store: Store, entry: Descriptor) -> Iterator[Removed]:
     try:
         needed = store.layers.needed_ids()
         collected = gc(layout, only={blob.digest for blob in blobs})
-    except LayoutError as error:
+    except (LayoutError, StoreError) as error:
         if store.warn is not None:
             store.warn(f"the image is gone, its blobs and layers stay for now: {error}")
         return
