@@ -17,7 +17,10 @@ import pytest
 from oci.registry.registries_conf import RegistriesConf
 from oci.serving import Server
 from oci.spec.digest import Digest
+from oci.storage.check import CODES
 from oci.transports.copy_list import Sync, read_list
+from tests.support.containers import busybox_layout
+from tests.support.images import tar_layer
 from tests.support.namespaces import need_mounts, need_user_namespaces
 from tests.support.peers import need
 
@@ -96,19 +99,23 @@ def test_the_guide_to_registries_runs_as_it_stands_there(place: Place) -> None:
     assert (place.folder / "rootfs/opt/app/run").exists()
 
 
-def test_the_guide_to_containers_runs_as_it_stands_there(place: Place, tmp_path: Path) -> None:
+def test_the_guide_to_containers_runs_as_it_stands_there(tmp_path: Path) -> None:
     need("busybox", "runc")
     if os.geteuid() == 0:
         need_mounts()
     else:
         need_user_namespaces()
-    there = Place(tmp_path / "work", place.host)
+    with Server(tmp_path / "registry") as server:
+        _contain(Place(tmp_path / "work", server.host))
+
+
+def _contain(there: Place) -> None:
     (there.folder / "box/bin").mkdir(parents=True)
     shutil.copy2(str(shutil.which("busybox")), there.folder / "box/bin/busybox")
     for name in ("sh", "cat", "echo", "ls"):
         (there.folder / "box/bin" / name).symlink_to("busybox")
     (there.folder / "registries.conf").write_text(
-        f'[[registry]]\nprefix = "docker.io"\nlocation = "{place.host}"\ninsecure = true\n'
+        f'[[registry]]\nprefix = "docker.io"\nlocation = "{there.host}"\ninsecure = true\n'
     )
     there.environ.update(OCIKIT_ROOT=str(there.folder / "store"), CONTAINERS_REGISTRIES_CONF="registries.conf")
     there.sh(
@@ -119,6 +126,31 @@ def test_the_guide_to_containers_runs_as_it_stands_there(place: Place, tmp_path:
     for said in ("hello\n", "started\n", "A /srv/file\n", "new\n", "42\n", "256\n/srv\n"):
         assert said in out
     assert there.sh("ocikit ps -aq") == ""
+
+
+@pytest.mark.parametrize("page", ["volumes.md", "store.md"])
+def test_the_guides_to_volumes_and_the_store_run_as_they_stand_there(tmp_path: Path, page: str) -> None:
+    need("busybox", "runc")
+    if os.geteuid() == 0:
+        need_mounts()
+    else:
+        need_user_namespaces()
+    there = Place(tmp_path / "work", "registry.example")
+    box = tar_layer({"srv/": None, "srv/hello": b"from the image\n"})
+    (there.folder / "store").mkdir(mode=0o700)
+    busybox_layout(there.folder / "store/images", box, name="docker.io/library/box:latest")
+    there.environ.update(OCIKIT_ROOT=str(there.folder / "store"))
+    out = there.sh(*commands(page))
+    if page == "volumes.md":
+        assert out.count("from the image") == 2
+        assert "more" in out
+    else:
+        assert "Prune would free" in out
+
+
+def test_every_code_of_store_check_is_in_its_guide() -> None:
+    rows = re.findall(r"^\| `([a-z-]+)` \|", (ROOT / "docs/store.md").read_text(), re.MULTILINE)
+    assert sorted(rows) == sorted(CODES)
 
 
 def test_the_guide_to_artifacts_runs_as_it_stands_there(place: Place) -> None:
