@@ -104,7 +104,7 @@ def runtime_config(image: ImageConfig, settings: RunSettings, facts: Facts) -> d
     found = devices.devices(settings)
     return {
         "ociVersion": VERSION,
-        "process": process_of(image, settings, facts, hostname, bounding, [place.target for place in places]),
+        "process": process_of(image, settings, facts, hostname, bounding, _folders(places, facts)),
         "root": {"path": facts.root, "readonly": settings.read_only},
         "hostname": hostname,
         "mounts": _mounts(settings, facts, machine, places, found),
@@ -224,6 +224,11 @@ def _bound(device: devices.Device, settings: RunSettings) -> dict[str, object]:
             "which an ordinary user's container hasn't got"
         )
     return mounts.bind(device.source, device.path, *mounts.locked(device.source, initial=False))
+
+
+def _folders(places: list[mounts.Place], facts: Facts) -> dict[str, str | None]:
+    """What will be at the places of mounts, where it is a folder of this machine."""
+    return {place.target: None if place.setting.type == "tmpfs" else _source(place, facts) for place in places}
 
 
 def _source(place: mounts.Place, facts: Facts) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 
 from oci.errors import InvalidInput, show
@@ -42,11 +42,12 @@ def below(path: str, place: str) -> bool:
     return path == place or path.startswith(place.rstrip("/") + "/")
 
 
-def settle(root_fd: int, path: str, what: str, mounted: Collection[str] = ()) -> str:
+def settle(root_fd: int, path: str, what: str, mounted: Collection[str] | Mapping[str, str | None] = ()) -> str:
     """Where `path` leads inside the root, without links; what isn't there stays as written. Raises InvalidInput.
 
-    `..` goes away before links are looked at, as docker has it. Nothing below a path of `mounted` is looked at: what
-    will be there is not in this tree.
+    `..` goes away before links are looked at, as docker has it. Below a place of `mounted` the image isn't looked at:
+    what will be there is not in this tree. As a map, it says which folder of this machine will be there, None where
+    that isn't known.
     """
     path = absolute(path, what)
     walk = _Walk(root_fd, mounted)
@@ -61,8 +62,8 @@ def settle(root_fd: int, path: str, what: str, mounted: Collection[str] = ()) ->
 class _Walk:
     """The names so far, and open directories of as many of them as are there."""
 
-    def __init__(self, root_fd: int, mounted: Collection[str]) -> None:
-        self._mounted = mounted
+    def __init__(self, root_fd: int, mounted: Collection[str] | Mapping[str, str | None]) -> None:
+        self._mounted = mounted if isinstance(mounted, Mapping) else dict.fromkeys(mounted)
         self._names: list[str] = []
         self._open = [os.dup(root_fd)]
 
@@ -102,10 +103,19 @@ class _Walk:
         """Go into `name`; or, where it is a link, stay and say where it leads."""
         here = self._open[-1] if len(self._open) == len(self._names) + 1 else None
         place = "/" + "/".join([*self._names, name])
-        if here is not None and place not in self._mounted:
+        if place in self._mounted:
+            self._enter_mount(place)
+        elif here is not None:
             with suppress(OSError):  # no link, or nothing there
                 return os.readlink(name, dir_fd=here)
             with suppress(OSError):  # a file, or nothing there: what follows stays as written
                 self._open.append(os.open(name, _DIRECTORY, dir_fd=here))
         self._names.append(name)
         return None
+
+    def _enter_mount(self, place: str) -> None:
+        """Go on in the folder that will be mounted there, where it is known and the way to it is."""
+        source = self._mounted[place]
+        if source is not None and len(self._open) == len(self._names) + 1:
+            with suppress(OSError):
+                self._open.append(os.open(source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))

@@ -29,9 +29,9 @@ def process_of(
     facts: Facts,
     hostname: str,
     bounding: Sequence[str],
-    mounted: Sequence[str],
+    mounted: Mapping[str, str | None],
 ) -> dict[str, Any]:
-    """The document's `process`; `mounted` are places that mounts of the settings cover. Raises InvalidInput."""
+    """The document's `process`; `mounted` are the places of the settings' mounts, and their folders. InvalidInput."""
     text = settings.user if settings.user is not None else image.run.user
     user = resolve_user(facts.root_fd, text, settings.group_add)
     process: dict[str, Any] = {
@@ -92,9 +92,9 @@ def working_directory(image: ImageConfig, settings: RunSettings) -> str:
     return absolute(image.run.working_dir or "/", "working directory of the image")
 
 
-def _inside_cwd(path: str, facts: Facts, mounted: Sequence[str]) -> str:
+def _inside_cwd(path: str, facts: Facts, mounted: Mapping[str, str | None]) -> str:
     """The working directory's own place. CVE-2024-21626: a process's links in /proc lead out of every root."""
-    place = settle(facts.root_fd, path, "working directory", set(mounted))
+    place = settle(facts.root_fd, path, "working directory", mounted)
     names = place.split("/")
     if below(place, "/proc") and len(names) > 2 and (names[2] in ("self", "thread-self") or names[2].isdigit()):
         led = "" if place == path else f" leads to {show(place)}, which"
@@ -138,8 +138,9 @@ def process_config(
 ) -> dict[str, Any]:
     """A document `process.json` for `exec` in a running container whose document is `config`. Raises InvalidInput.
 
-    docker's rules: the container's variables, user, working directory and limits unless others are asked for;
-    --privileged gives all capabilities and takes no filter away.
+    `facts.root_fd` is the tree as the container sees it, with its mounts. docker's rules: the container's variables,
+    user, working directory and limits unless others are asked for; --privileged gives all capabilities and takes no
+    filter away.
     """
     process = config["process"]
     if not args:
@@ -156,7 +157,6 @@ def process_config(
         spec_user = _spec_user(who, None, facts)
     held = process["capabilities"]["bounding"]
     bounding = capabilities.chosen((), (), privileged=True, here=capabilities.of_process()) if privileged else held
-    targets = [mount["destination"] for mount in config["mounts"]]
     made: dict[str, object] = {
         "terminal": tty,
         "user": spec_user,
@@ -164,7 +164,7 @@ def process_config(
         "env": environment((), env, hostname=config["hostname"], home=who.home, tty=tty, inherited=inherited),
         "cwd": process["cwd"]
         if workdir is None
-        else _inside_cwd(absolute(workdir, "working directory"), facts, targets),
+        else _inside_cwd(absolute(workdir, "working directory"), facts, {"/proc": None}),
         "capabilities": capabilities.sets(bounding, spec_user["uid"]),
         "noNewPrivileges": process.get("noNewPrivileges", False),
     }

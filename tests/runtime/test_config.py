@@ -250,6 +250,16 @@ def test_working_directories(root: int, tmp_path: Path) -> None:
     assert made["process"]["cwd"] == "/data/sub"  # a link that the mount covers
 
 
+def test_a_working_directory_that_a_volume_leads_astray(root: int, tmp_path: Path) -> None:
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    (volume / "work").symlink_to("/proc/self/fd/8")
+    (tmp_path / "data").mkdir()
+    settings = RunSettings(workdir="/data/work", mounts=(MountSetting(type="volume", target="/data"),))
+    with pytest.raises(InvalidInput, match="'/data/work' leads to /proc/self/fd/8"):
+        document(root, settings, volumes={"/data": str(volume)})
+
+
 # Mounts
 
 

@@ -76,6 +76,21 @@ def test_what_a_mount_covers_is_not_looked_at(root: int) -> None:
     assert settle(root, "/a/back", "path", {"/a"}) == "/a/back"
 
 
+def test_a_folder_that_will_be_mounted_is_looked_into(root: int, tmp_path: Path) -> None:
+    volume = tmp_path / "volume"
+    (volume / "sub").mkdir(parents=True)
+    (volume / "to-image").symlink_to("/abs")
+    (volume / "to-proc").symlink_to("/proc/self/fd/3")
+    (volume / "up").symlink_to("../file")
+    mounted = {"/data": str(volume), "/t": None, "/new/deep": str(volume)}
+    assert settle(root, "/data/to-image/x", "path", mounted) == "/a/b/x"
+    assert settle(root, "/data/to-proc", "path", mounted) == "/proc/self/fd/3"
+    assert settle(root, "/data/up", "path", mounted) == "/file"
+    assert settle(root, "/data/sub/x", "path", mounted) == "/data/sub/x"
+    assert settle(root, "/t/x", "path", mounted) == "/t/x"
+    assert settle(root, "/new/deep/up", "path", mounted) == "/new/deep/up"  # the way to it isn't there yet
+
+
 def test_no_descriptor_is_left_open(root: int) -> None:
     before = len(os.listdir("/proc/self/fd"))
     for path in ("/abs/x", "/file/x", "/up/b"):
