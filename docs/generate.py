@@ -20,13 +20,16 @@ HEAD = """\
 ## For every command
 
 - **Exit status**: 0 done; 1 the operation failed, or what was checked does not hold; 2 wrong usage; 130 interrupted
-  (Ctrl-C), 143 ended by SIGTERM, both after cleaning up. Where the reader of its output goes away
+  (Ctrl-C), 143 ended by SIGTERM, both after cleaning up. `run`, `exec`, `start -a` and `attach` exit with the container's
+  own status, and with 125 to 127 as docker does. Where the reader of its output goes away
   (`ocikit files … | head`) ocikit ends without a word, with 141, as programs do that SIGPIPE ends.
 - **Errors** are one line on stderr, `error: …`: what, where, and what to do. `--debug`, or `OCIKIT_DEBUG=1` in the
   environment, puts a traceback before it.
 - **Results** go to stdout, notes and progress to stderr. With `--json` stdout holds one JSON document and nothing else;
   its shapes are the JSON Schemas in `schemas/cli/`. `--quiet` (`-q`) silences notes and progress, not
   warnings and errors.
+- **The local store**: `--root DIR` says where it is, `--driver` and `--runtime` how containers are made; before the
+  command's name or behind it.
 - **Registries**: a command that reads or writes images takes `docker://…` too, and then the
   [options for registries](#options-for-registries).
 - **Progress** of whatever moves or reads blobs (`copy`, `verify`, `append`, `config`, `unpack`, `artifact`, `attach`)
@@ -41,6 +44,8 @@ HEAD = """\
 | --- | --- |
 | `SOURCE_DATE_EPOCH` | seconds since 1970: the time to write into images (default: none, which is reproducible too) |
 | `OCIKIT_DEBUG` | `1`: as `--debug` |
+| `OCIKIT_ROOT`, `OCIKIT_DRIVER`, `OCIKIT_RUNTIME` | as `--root`, `--driver`, `--runtime` |
+| `XDG_DATA_HOME` | where an ordinary user's store is: `$XDG_DATA_HOME/ocikit`, else `~/.local/share/ocikit` |
 | `NO_COLOR` | no colours (which ocikit has only in the word `error:`, on a terminal) |
 | `REGISTRY_AUTH_FILE`, `DOCKER_CONFIG` | where credentials are kept: a file, a folder with `config.json` |
 | `CONTAINERS_REGISTRIES_CONF` | as `--registries-conf` |
@@ -56,8 +61,9 @@ HEAD = """\
 | `docker-archive:FILE[:NAME:TAG]` | a `docker save` tar |
 | `docker://HOST[:PORT]/REPO[:TAG][@DIGEST]` | a registry; `docker://alpine` is Docker Hub's `library/alpine:latest` |
 | `./PATH[:TAG]`, `/PATH[:TAG]` | short for `oci:` |
+| `NAME[:TAG][@DIGEST]`, an image ID or its beginning | an image in the local store; [containers.md](containers.md) tells of it |
 
-The tag may be left out where there is one image only; in a registry it is `latest` then. An index is narrowed to one
+The tag may be left out where there is one image only; in a registry and in the store it is `latest` then. An index is narrowed to one
 image by `--platform os/arch[/variant]`; the default is this machine's platform.
 """
 

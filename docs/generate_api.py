@@ -28,6 +28,7 @@ GROUPS = {
     "Images": ["Image", "Layer", "ImageBuilder", "Source", "append", "edit_config", "KEEP", "select", "all_images"],
     "Where images are": ["Layout", "Archive", "MemoryBlobs", "ChainBlobs", "parse_reference"],
     "Trees and layers": ["scan", "compare", "merge"],
+    "Containers": ["Store", "Container", "RunSettings", "MountSetting"],
     "Checking": ["verify", "OciError"],
     "The spec's values": [
         "Descriptor", "Digest", "Platform", "Document", "Manifest", "Index", "ImageConfig", "RunConfig", "History",

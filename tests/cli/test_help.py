@@ -40,7 +40,7 @@ def test_the_contract_of_this_version_is_offered() -> None:
         "init ls inspect history files tag untag gc copy verify append config unpack bundle pull push rmi"
         " create run start exec stop kill wait restart ps logs rm rename port unshare"
         " diff commit export cp mount umount"
-        " login logout tags referrers delete serve artifact attach"
+        " volume store login logout tags referrers delete serve artifact attach"
     )
     assert set(COMMANDS) == set(wanted.split())
 
