@@ -32,7 +32,7 @@ from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 
 from oci.changeset.apply import Applier, LayerSource
-from oci.changeset.limits import Hops
+from oci.changeset.limits import Budget, Hops
 from oci.changeset.links import link
 from oci.changeset.nodes import NodeMaker, is_refusal
 from oci.changeset.ownership import Warnings
@@ -51,6 +51,8 @@ __all__ = ["FolderMaker", "LowerLinks", "Parents", "write_layer_folder"]
 
 Parents = Sequence[str] | Callable[[], Sequence[str]]
 """The trees of all lower layers, the bottom one first; or what gives them, and may wait until they are there."""
+
+MAX_LOOKUPS = 10_000_000  # some ten seconds; a link takes as many as its target has names
 
 
 class LowerLinks(Exception):  # noqa: N818 - no error: the caller has to come again with the lower layers
@@ -102,6 +104,8 @@ class _FolderApplier(Applier):
         self._whiteouts: set[bytes] = set()
         self._opaque: set[bytes] = set()
         self._no_devices: set[bytes] = set()  # devices 0/0: as if the layer had nothing there
+        self._cut_off: dict[bytes, bool] = {b"": False}
+        self._lookups = Budget("names on the way to the targets of hard links into lower layers", MAX_LOOKUPS)
 
     # While the layer is read
 
@@ -234,6 +238,7 @@ class _FolderApplier(Applier):
         done: list[bytes] = []
         todo = target.split(b"/")[::-1]
         hops = Hops(path)
+        self._lookups.take(2 * len(todo))
         while todo:
             name = todo.pop()
             if name == b"..":
@@ -254,6 +259,7 @@ class _FolderApplier(Applier):
             if stat.S_ISLNK(mode):
                 text = self._read_own(here) if found is None else below.read_link(here, found)
                 todo += hops.follow(text)[::-1]
+                self._lookups.take(2 * len(todo))
                 done = [] if text.startswith(b"/") else done
             elif stat.S_ISDIR(mode):
                 done.append(name)
@@ -292,9 +298,19 @@ class _FolderApplier(Applier):
 
     def _deletes(self, path: bytes) -> bool:
         """Whether the layer deletes what lower ones have at a path."""
-        return path in self._whiteouts or any(
-            above in self._whiteouts or above in self._opaque for above in ancestors(path)
-        )
+        return path in self._whiteouts or (bool(path) and self._deletes_inside(split(path)[0]))
+
+    def _deletes_inside(self, directory: bytes) -> bool:
+        """Whether the layer deletes all that lower ones have below a directory; asked once for each that is above."""
+        known, todo = self._cut_off, []
+        known[b""] = b"" in self._opaque
+        while directory not in known:
+            todo.append(directory)
+            directory = split(directory)[0]
+        inside = known[directory]
+        for below in reversed(todo):
+            inside = known[below] = inside or below in self._whiteouts or below in self._opaque
+        return inside
 
     def _hides(self, path: bytes) -> bool:
         """Whether what lower layers have at a path doesn't show, for this layer deletes it or has something else."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Self
 
 from oci.changeset.ownership import xattr_kept
-from oci.changeset.paths import join, split
+from oci.changeset.paths import split
 from oci.changeset.scan import Data, Scan
 from oci.drivers.driver import Form
 from oci.drivers.folders import Folders
@@ -45,20 +45,19 @@ class Below:
         return None if directory is None else self._lower.list(directory, only=(name,)).get(name)
 
     def _directory(self, path: bytes) -> LowerDirectory | None:
-        at = self._lower.root()
-        done = b""
-        for name in path.split(b"/") if path else ():
-            done = join(done, name)
-            if done not in self._known:
-                if len(self._known) >= MAX_KNOWN:
-                    self._known.clear()
-                found = self._lower.list(at, only=(name,)).get(name)
-                inside = found is not None and found.is_directory
-                self._known[done] = self._lower.enter(at, name, found) if found is not None and inside else None
-            step = self._known[done]
-            if step is None:
-                return None
-            at = step
+        known, missing = self._known, []
+        if len(known) > MAX_KNOWN:
+            known.clear()
+        known[b""] = self._lower.root()
+        while path not in known:
+            missing.append(path)
+            path = split(path)[0]
+        at = known[path]
+        for path in reversed(missing):
+            name = split(path)[1]
+            found = None if at is None else self._lower.list(at, only=(name,)).get(name)
+            inside = at is not None and found is not None and found.is_directory
+            at = known[path] = self._lower.enter(at, name, found) if inside else None  # type: ignore[arg-type]
         return at
 
     def read(self, path: bytes, found: LowerName) -> Iterator[tuple[Entry, Data]]:
