@@ -541,6 +541,7 @@ def test_a_process_that_swaps_directories_for_links_gets_nothing_out_or_in(
 
 def test_a_file_that_grows_or_shrinks_meanwhile_is_copied_as_long_as_it_was(box: Path, host: Path) -> None:
     over = threading.Event()
+    (box / "src/log").touch()
 
     def write() -> None:
         while not over.is_set():
