@@ -20,8 +20,8 @@ HEAD = """\
 ## For every command
 
 - **Exit status**: 0 done; 1 the operation failed, or what was checked does not hold; 2 wrong usage; 130 interrupted
-  (Ctrl-C), 143 ended by SIGTERM, both after cleaning up. `run`, `exec`, `start -a` and `attach` exit with the container's
-  own status, and with 125 to 127 as docker does. Where the reader of its output goes away
+  (Ctrl-C), 143 ended by SIGTERM, both after cleaning up. `run`, `exec`, `start -a` and `attach` exit with the
+  container's own status, and with 125 to 127 as docker does. Where the reader of its output goes away
   (`ocikit files … | head`) ocikit ends without a word, with 141, as programs do that SIGPIPE ends.
 - **Errors** are one line on stderr, `error: …`: what, where, and what to do. `--debug`, or `OCIKIT_DEBUG=1` in the
   environment, puts a traceback before it.
@@ -61,10 +61,10 @@ HEAD = """\
 | `docker-archive:FILE[:NAME:TAG]` | a `docker save` tar |
 | `docker://HOST[:PORT]/REPO[:TAG][@DIGEST]` | a registry; `docker://alpine` is Docker Hub's `library/alpine:latest` |
 | `./PATH[:TAG]`, `/PATH[:TAG]` | short for `oci:` |
-| `NAME[:TAG][@DIGEST]`, an image ID or its beginning | an image in the local store; [containers.md](containers.md) tells of it |
+| `NAME[:TAG][@DIGEST]`, an image ID or its beginning | an image in the [local store](containers.md) |
 
-The tag may be left out where there is one image only; in a registry and in the store it is `latest` then. An index is narrowed to one
-image by `--platform os/arch[/variant]`; the default is this machine's platform.
+The tag may be left out where there is one image only; in a registry and in the store it is `latest` then. An index is
+narrowed to one image by `--platform os/arch[/variant]`; the default is this machine's platform.
 """
 
 

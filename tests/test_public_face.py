@@ -15,9 +15,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # What programs may rely on. A name that goes from here breaks them, and needs a line in CHANGELOG.md.
 NAMES = """
-    KEEP Archive ChainBlobs Container Descriptor Digest Document Healthcheck History Image ImageBuilder ImageConfig Index
-    Layer Layout Manifest MemoryBlobs MountSetting OciError Platform RunConfig RunSettings Source Store all_images append
-    compare edit_config merge parse_reference scan select verify
+    KEEP Archive ChainBlobs Container Descriptor Digest Document Healthcheck History Image ImageBuilder ImageConfig
+    Index Layer Layout Manifest MemoryBlobs MountSetting OciError Platform RunConfig RunSettings Source Store all_images
+    append compare edit_config merge parse_reference scan select verify
 """
 
 
