@@ -22,8 +22,8 @@ from oci.storage.container_names import generate_name
 if TYPE_CHECKING:
     from oci.drivers.snapshot import Snapshot
     from oci.linux.process import Identity
+    from oci.storage.place import Place
     from oci.storage.state import Transaction
-    from oci.storage.store import Store
 
 __all__ = ["ContainerRow", "Containers", "Status", "check_container_name", "new_id"]
 
@@ -84,12 +84,12 @@ def check_container_name(name: str) -> None:
 class Containers:
     """The containers of one store."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, place: Place) -> None:
+        self._place = place
 
     def folder(self, container_id: str) -> str:
         """Where the container's files are, there or not."""
-        return f"{self._store.root}/containers/{container_id}"
+        return f"{self._place.root}/containers/{container_id}"
 
     def snapshot(self, row: ContainerRow) -> Snapshot:
         """The container's tree as the driver wants to know it."""
@@ -98,7 +98,7 @@ class Containers:
         folder = self.folder(row.id)
         return Snapshot(
             folder=folder,
-            layers=tuple(self._store.layers.path(layer) for layer in row.layers),
+            layers=tuple(self._place.layer_path(layer) for layer in row.layers),
             scaffold=f"{folder}/init" if os.path.lexists(f"{folder}/init") else None,
         )
 
@@ -111,11 +111,11 @@ class Containers:
         try:
             fd = os.open(self.folder(container_id), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except FileNotFoundError:
-            raise ContainerNotFound(container_id, self._store.root) from None
+            raise ContainerNotFound(container_id, self._place.root) from None
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             if os.fstat(fd).st_nlink == 0:  # removed while we waited
-                raise ContainerNotFound(container_id, self._store.root)
+                raise ContainerNotFound(container_id, self._place.root)
             yield fd
         finally:
             os.close(fd)
@@ -133,12 +133,12 @@ class Containers:
         """
         check_container_name(row.name)
         uses = [(row.id, use[1], use[0], bool(len(use) > 2 and use[2])) for use in volumes]
-        with self._store.state.transaction() as db:
+        with self._place.state.transaction() as db:
             self._check_free(db, row.name, row.id)
             db.run(_INSERT, _to_columns(row))
             for _, _, volume, _ in uses:
                 if db.one("SELECT 1 FROM volumes WHERE name = ?", (volume,)) is None:
-                    raise VolumeNotFound(volume, self._store.root)
+                    raise VolumeNotFound(volume, self._place.root)
             db.run_many("INSERT INTO container_volumes (container, path, volume, read_only) VALUES (?, ?, ?, ?)", uses)
 
     def _check_free(self, db: Transaction, name: str, own: str) -> None:
@@ -156,18 +156,18 @@ class Containers:
         matches: list[tuple[Any, ...]] = []
         if _ID.fullmatch(wanted):
             # The digits above "f" end the range: an index is used, where LIKE would read every row.
-            matches = self._store.state.all(f"{_SELECT} WHERE id >= ? AND id < ? LIMIT 11", (wanted, wanted + "g"))
+            matches = self._place.state.all(f"{_SELECT} WHERE id >= ? AND id < ? LIMIT 11", (wanted, wanted + "g"))
         if len(matches) != 1:
-            raise ContainerNotFound(wanted, self._store.root, [row[0][:12] for row in matches])
+            raise ContainerNotFound(wanted, self._place.root, [row[0][:12] for row in matches])
         return _from_columns(matches[0])
 
     def _by_name(self, name: str) -> ContainerRow | None:
-        row = self._store.state.one(f"{_SELECT} WHERE name = ?", (name,))
+        row = self._place.state.one(f"{_SELECT} WHERE name = ?", (name,))
         return None if row is None else _from_columns(row)
 
     def list(self) -> tuple[ContainerRow, ...]:
         """All containers, the oldest first."""
-        return tuple(_from_columns(row) for row in self._store.state.all(f"{_SELECT} ORDER BY created, id"))
+        return tuple(_from_columns(row) for row in self._place.state.all(f"{_SELECT} ORDER BY created, id"))
 
     def update(self, container_id: str, **fields: Any) -> ContainerRow:
         """Change fields of a row; ContainerNotFound when it is gone. Gives the row as it is now."""
@@ -175,32 +175,32 @@ class Containers:
             raise TypeError(f"no such fields: {sorted(fields.keys() - set(_COLUMNS))}")
         changes = ", ".join(f"{name} = ?" for name in fields)
         values = [_to_column(name, value) for name, value in fields.items()]
-        with self._store.state.transaction() as db:
+        with self._place.state.transaction() as db:
             if fields and not db.run(f"UPDATE containers SET {changes} WHERE id = ?", (*values, container_id)):
-                raise ContainerNotFound(container_id, self._store.root)
+                raise ContainerNotFound(container_id, self._place.root)
             row = db.one(f"{_SELECT} WHERE id = ?", (container_id,))
         if row is None:
-            raise ContainerNotFound(container_id, self._store.root)
+            raise ContainerNotFound(container_id, self._place.root)
         return _from_columns(row)
 
     def rename(self, container_id: str, name: str) -> None:
         """Give a container another name; NameTaken when it is another's."""
         check_container_name(name)
-        with self._store.state.transaction() as db:
+        with self._place.state.transaction() as db:
             self._check_free(db, name, container_id)
             if not db.run("UPDATE containers SET name = ? WHERE id = ?", (name, container_id)):
-                raise ContainerNotFound(container_id, self._store.root)
+                raise ContainerNotFound(container_id, self._place.root)
 
     def remove(self, container_id: str) -> None:
         """Forget a container and which volumes it used; its folder is gone before (see oci/container)."""
-        with self._store.state.transaction() as db:
+        with self._place.state.transaction() as db:
             db.run("DELETE FROM containers WHERE id = ?", (container_id,))
 
     def volumes(self, container_id: str) -> tuple[tuple[str, str, bool], ...]:
         """The volumes that a container uses: (name, path, read_only)."""
         query = "SELECT volume, path, read_only FROM container_volumes WHERE container = ? ORDER BY path"
         return tuple(
-            (name, path, bool(read_only)) for name, path, read_only in self._store.state.all(query, (container_id,))
+            (name, path, bool(read_only)) for name, path, read_only in self._place.state.all(query, (container_id,))
         )
 
     def using_manifest(self, manifests: Iterable[str]) -> tuple[str, ...]:
@@ -209,7 +209,7 @@ class Containers:
         for manifest in manifests:
             names += (
                 row[0]
-                for row in self._store.state.all(
+                for row in self._place.state.all(
                     "SELECT name FROM containers WHERE manifest = ? ORDER BY name", (manifest,)
                 )
             )
@@ -217,7 +217,7 @@ class Containers:
 
     def layer_ids(self) -> set[str]:
         """The layers that containers need."""
-        rows = self._store.state.all("SELECT DISTINCT layers FROM containers")
+        rows = self._place.state.all("SELECT DISTINCT layers FROM containers")
         return {layer for (layers,) in rows for layer in json.loads(layers)}
 
 

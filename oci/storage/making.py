@@ -19,13 +19,13 @@ from oci.drivers.layer_folder import write_layer_folder
 from oci.errors import UnpackError
 from oci.layout.blobs import WatchedBlobs
 from oci.linux.sync import sync_file_system
-from oci.storage.layers import COMPLETE, TEMPORARY, LayerFolder, Wanted, possible_ids
+from oci.storage.layer_folders import COMPLETE, TEMPORARY, LayerFolder, Wanted, possible_ids
 from oci.streams.atomic import fsync_dir
 from oci.streams.together import Stop, Stopped, together
 
 if TYPE_CHECKING:
     from oci.image.layer import Layer
-    from oci.storage.layers import Layers
+    from oci.storage.layer_folders import LayerFolders
     from oci.streams.progress import Progress
 
 __all__ = ["make_layers"]
@@ -58,7 +58,7 @@ class _Work:
 class _Round:
     """Some layers, made together."""
 
-    def __init__(self, layers: Layers, wanted: Sequence[Wanted], found: Sequence[LayerFolder | None]) -> None:
+    def __init__(self, layers: LayerFolders, wanted: Sequence[Wanted], found: Sequence[LayerFolder | None]) -> None:
         self._layers, self._wanted, self._found = layers, wanted, found
         self.root = os.open(layers.root, DIRECTORY)
         self.works: dict[int, _Work] = {}
@@ -223,7 +223,7 @@ class _Watched:
 
 
 def make_layers(
-    layers: Layers,
+    layers: LayerFolders,
     wanted: Sequence[Wanted],
     found: Sequence[LayerFolder | None],
     numbers: Sequence[int],

@@ -14,11 +14,8 @@ docs/adr/0011-store-and-layers.md says why. Everything is its owner's alone: fol
 
 from __future__ import annotations
 
-import fcntl
 import os
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
@@ -26,6 +23,7 @@ from oci.errors import StoreError
 from oci.layout.layout import Layout
 from oci.storage.containers import Containers
 from oci.storage.layers import Layers
+from oci.storage.place import LOCK, Place
 from oci.storage.state import State
 
 if TYPE_CHECKING:
@@ -35,11 +33,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Store"]
 
-LOCK = "store.lock"
 FOLDERS = ("images", "layers", "containers", "volumes", "run")
 
 
-class Store:
+class Store(Place):
     """An open store. `warn` gets one line for what the user should know; `clock` gives nanoseconds since 1970."""
 
     def __init__(
@@ -51,15 +48,11 @@ class Store:
         clock: Callable[[], int],
         warn: Callable[[str], object] | None,
     ) -> None:
-        self.root = root
-        self.state = state
-        self.clock = clock
+        super().__init__(root, state=state, clock=clock)
         self.warn = warn
         self.wanted_driver = driver
-        self.images = Layout(f"{root}/images")
         self.containers = Containers(self)
-        self.layers = Layers(self)
-        self._held = threading.local()
+        self.layers = Layers(self, self.containers)
 
     @classmethod
     def open(
@@ -109,40 +102,6 @@ class Store:
         from oci.storage.volumes import Volumes
 
         return Volumes(self)
-
-    # The lock of the whole store
-
-    @contextmanager
-    def shared(self) -> Iterator[None]:
-        """Keep what removes layers and blobs out: for all that makes something which needs them (pull, create, commit).
-
-        Within the block of another `shared` of this thread it is the same lock; never within `exclusive` of another.
-        """
-        with self._locked(fcntl.LOCK_SH):
-            yield
-
-    @contextmanager
-    def exclusive(self) -> Iterator[None]:
-        """Keep everybody out who needs layers or blobs: for what removes them (rmi, prune, repair)."""
-        with self._locked(fcntl.LOCK_EX):
-            yield
-
-    @contextmanager
-    def _locked(self, kind: int) -> Iterator[None]:
-        held: int | None = getattr(self._held, "kind", None)
-        if held is not None:
-            if kind == fcntl.LOCK_EX and held == fcntl.LOCK_SH:
-                raise RuntimeError("exclusive() inside shared() would wait for itself")
-            yield
-            return
-        fd = os.open(f"{self.root}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            fcntl.flock(fd, kind)
-            self._held.kind = kind
-            yield
-        finally:
-            self._held.kind = None
-            os.close(fd)
 
     def close(self) -> None:
         """End using the store."""

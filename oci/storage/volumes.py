@@ -25,8 +25,8 @@ from oci.spec.record import Record, field
 from oci.streams.atomic import TEMPORARY, fsync_dir
 
 if TYPE_CHECKING:
+    from oci.storage.place import Place
     from oci.storage.state import Transaction
-    from oci.storage.store import Store
 
 __all__ = ["NEW", "Volume", "Volumes", "check_volume_name"]
 
@@ -58,7 +58,7 @@ def check_volume_name(name: str) -> None:
 class Volumes:
     """The volumes of one store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Place) -> None:
         self._store = store
         self._root = f"{store.root}/volumes"
 
@@ -199,7 +199,16 @@ class Volumes:
                 self._make_folder(name)
 
     def prune(self, *, everything: bool = False, dry_run: bool = False) -> tuple[Volume, ...]:
-        """Remove the anonymous volumes that no container uses; with `everything` the named ones too."""
+        """Remove the anonymous volumes that no container uses; with `everything` the named ones too.
+
+        Under the store's exclusive lock: a container that is being made has its volumes before it has a row.
+        """
+        if not dry_run:
+            with self._store.exclusive():
+                return self._prune(everything, dry_run=False)
+        return self._prune(everything, dry_run=True)
+
+    def _prune(self, everything: bool, *, dry_run: bool) -> tuple[Volume, ...]:
         used = {name for (name,) in self._store.state.all("SELECT DISTINCT volume FROM container_volumes")}
         gone = []
         for volume in self.list():
@@ -278,14 +287,17 @@ class Volumes:
         tar raises.
         """
         from oci.image.tar_source import open_tar
-        from oci.storage.volume_data import filled, locked
+        from oci.storage.volume_data import filled, locked, new_folder
 
         _check(name, labels)
         known = self._store.state.one("SELECT 1 FROM volumes WHERE name = ?", (name,)) is not None
         with open_tar(chunks) as tar:
             if not known:
-                with filled(self._root, tar, rootless=_rootless(rootless), warn=warn) as made:
-                    return self._put_new(name, made, labels)
+                with new_folder(self._root) as whole:
+                    with filled(whole, tar, rootless=_rootless(rootless), warn=warn) as made:
+                        os.rename(made, f"{whole}/data")
+                        fsync_dir(whole)
+                    return self._put_new(name, whole, labels)
             volume = self.get(name)
             with locked(self.folder(name)):
                 self._check_replaceable(self._store.state, volume, force)
@@ -293,15 +305,18 @@ class Volumes:
                     self._put_into(volume, made, force)
             return volume
 
-    def _put_new(self, name: str, made: str, labels: Mapping[str, str] | None) -> Volume:
+    def _put_new(self, name: str, whole: str, labels: Mapping[str, str] | None) -> Volume:
+        from oci.storage.volume_data import remove_folder
+
+        folder = self.folder(name)
         with self._store.state.transaction() as db:
             if db.one("SELECT 1 FROM volumes WHERE name = ?", (name,)) is not None:
                 raise NameTaken("volume", name, hint="it was made meanwhile")
-            self._make_folder(name)
-            folder = self.folder(name)
-            os.rename(made, f"{folder}/data")
-            os.unlink(f"{folder}/{NEW}")
-            fsync_dir(folder)
+            if os.path.lexists(folder):
+                self._adopt(folder)
+                remove_folder(folder)
+            os.rename(whole, folder)
+            fsync_dir(self._root)
             return self._add(db, name, labels, anonymous=False)
 
     def _put_into(self, volume: Volume, made: str, force: bool) -> None:
