@@ -41,6 +41,7 @@ __all__ = ["LOST", "MENDS", "find", "remove_container_folder"]
 LOST = "lost"  # the folder for what containers wrote that the store knows no more
 MAX_EXIT = 4096  # bytes of exit.json; those that are written have 150
 _ID = re.compile("[0-9a-f]{64}")
+_OF_A_RUN = ("exit.json", "log.json", "bundle")  # in the folder of a container that was started
 
 
 def find(store: Store) -> Iterator[Finding]:
@@ -63,7 +64,8 @@ def find(store: Store) -> Iterator[Finding]:
     known = {row.id for row in rows}
     for name in names:
         if name not in known and _ID.fullmatch(name) and os.path.isdir(f"{root}/{name}"):
-            yield _orphan(store, name)
+            with suppress(ContainerNotFound, BlockingIOError), store.containers.lock(name, wait=False):
+                yield _orphan(store, name)  # one that is being made is locked
 
 
 def _look_at(store: Store, row: ContainerRow) -> Finding | None:
@@ -236,12 +238,11 @@ def _put_aside(store: Store, finding: Finding) -> str:
 
 
 def _wrote_anything(folder: str) -> bool:
-    """Whether a writable layer holds anything; a tree of the copy driver always does, for all that is known."""
-    for name in ("upper", "tree"):
-        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(f"{folder}/{name}") as entries:
-            if next(entries, None) is not None:
-                return True
-    return False
+    """Whether a writable layer holds anything; a tree of the copy driver does when it was started once."""
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(f"{folder}/upper") as entries:
+        if next(entries, None) is not None:
+            return True
+    return os.path.isdir(f"{folder}/tree") and any(os.path.lexists(f"{folder}/{name}") for name in _OF_A_RUN)
 
 
 def _unpack_again(store: Store, finding: Finding) -> str:

@@ -86,23 +86,43 @@ def _tar(entries: Iterable[tuple[Entry, Data]]) -> Iterator[bytes]:
 
 
 @contextmanager
+def new_folder(parent: str) -> Iterator[str]:
+    """A new folder in `parent` under a temporary name, locked; removed unless it has been renamed by the end."""
+    path, fd = _make_locked(parent)
+    try:
+        yield path
+    finally:
+        remove_folder(path)
+        os.close(fd)
+
+
+def _make_locked(parent: str) -> tuple[str, int]:
+    while True:
+        path = f"{parent}/{TEMPORARY}{os.urandom(8).hex()}"
+        os.mkdir(path, 0o700)
+        try:
+            fd = os.open(path, DIRECTORY)
+        except FileNotFoundError:  # somebody took it for a leftover before it was locked
+            continue
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        if os.fstat(fd).st_nlink:
+            return path, fd
+        os.close(fd)
+
+
+@contextmanager
 def filled(
     parent: str, chunks: Iterable[bytes], *, rootless: bool, warn: Callable[[str], None] | None
 ) -> Iterator[str]:
     """A new folder in `parent` with what a tar holds, on the disk; removed unless it has been renamed by the end."""
-    temporary = f"{parent}/{TEMPORARY}{os.urandom(8).hex()}"
-    os.mkdir(temporary, 0o700)
-    try:
-        fd = os.open(temporary, DIRECTORY)
+    with new_folder(parent) as path:
+        fd = os.open(path, DIRECTORY)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
             apply_archive(chunks, fd, rootless=rootless, warn=warn)
             sync_tree(fd)
         finally:
             os.close(fd)
-        yield temporary
-    finally:
-        remove_folder(temporary)
+        yield path
 
 
 def remove_folder(path: str) -> None:
