@@ -3,7 +3,8 @@
 The price is time and space: both grow with the image, unless the file system can share blocks. What a container
 changed is found by comparing its tree with the layers. When the copy was finished is noted in a file, and the kernel's
 own time of change (st_ctime, which no program sets) tells what hasn't been touched since: only of what has are bytes
-read. Attributes are always compared, so that a clock that was set back hides nothing that shows in them.
+and extended attributes read. Modes, owners, sizes and times are always compared, so that a clock that was set back
+hides nothing that shows in them.
 """
 
 from __future__ import annotations

@@ -56,9 +56,9 @@ class Written:
         self._links_kept, self._folder_times, self._settled = links_kept, folder_times, settled
 
     def changes(self) -> Iterator[Change]:
-        """What a person is told, in the order of a scan."""
+        """What a person is told, in the order of a scan; of a container at work what is there when it is looked at."""
         with Folders([self._source]) as upper, Folders(self._snapshot.lowers) as lowers:
-            for difference in self._walk(upper, lowers):
+            for difference in self._walk(upper, lowers, live=True):
                 kind = difference.kind
                 if kind == "added" or kind == "modified" or kind == "deleted":
                     yield Change(difference.path, kind)
@@ -126,6 +126,7 @@ class Written:
         owner: bool = True,
         leave_out: Callable[[bytes], object] | None = None,
         warn: Callable[[bytes, str], object] | None = None,
+        live: bool = False,
     ) -> Walk:
         lower = Lower(lowers, KernelMarks(self._form), scaffold=self._snapshot.scaffold is not None)
         return Walk(
@@ -137,6 +138,7 @@ class Written:
             settled=self._settled,
             leave_out=leave_out,
             warn=warn,
+            live=live,
         )
 
 

@@ -20,10 +20,9 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 from oci.drivers.facts import Facts, read_facts, same_bytes
-from oci.drivers.folders import Folders, open_file
+from oci.drivers.folders import Folders, GoneError, open_file
 from oci.drivers.lower import Lower, LowerDirectory, LowerName
 from oci.drivers.marks import Listing, Marks
-from oci.errors import SourceError
 
 __all__ = ["Difference", "Walk"]
 
@@ -70,9 +69,10 @@ class _Level:
 class Walk:
     """One walk over `upper`, read by `marks`, against the layers; iterate over it once.
 
-    `settled` says of a file's status that neither it nor its bytes can have changed since they were those below, when
-    its attributes and time are. `owner` False leaves out who files belong to. `warn` is told of what can't be in an
-    image; `leave_out` of a path that it isn't to be looked at.
+    `settled` says of a file's status that nothing of it can have changed since it was as the one below; where the two
+    look alike as well, no more is read. `owner` False leaves out who files belong to. `warn` is told of what can't be
+    in an image; `leave_out` says of a path that it isn't to be looked at. `live`: what vanishes meanwhile has never
+    been there; else it is an error.
     """
 
     def __init__(
@@ -86,7 +86,9 @@ class Walk:
         settled: Callable[[os.stat_result], bool] = lambda _status: False,
         leave_out: Callable[[bytes], object] | None = None,
         warn: Callable[[bytes, str], object] | None = None,
+        live: bool = False,
     ) -> None:
+        self._live = live
         self._upper, self._marks, self._lower = upper, marks, lower
         self._times, self._owner, self._settled = times, owner, settled
         self._leave_out, self._warn = leave_out, warn
@@ -141,33 +143,48 @@ class Walk:
             if self._warn is not None:
                 self._warn(path, "is a socket, which an image can't hold: left out")
             status = None
-        if status is None:
+        difference = None
+        if status is not None:
+            try:
+                difference = self._there(path, name, status, below)
+            except GoneError:
+                if not self._live:
+                    raise
+                status = None
+        if status is None or difference is None:
             if below is not None and below.in_image:
                 yield from self._tell(Difference(path, "deleted"))
             return
-        before = after = None
-        kind: Kind = "added"
-        if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
-            after = (status.st_dev, status.st_ino)
-        if below is None:
-            yield from self._tell(Difference(path, kind, None, after))
-        else:
-            if below.status.st_nlink > 1 and not below.is_directory:
-                before = (below.status.st_dev, below.status.st_ino)
-            kind = self._compare(path, name, status, below)
-            if not below.in_image:
-                kind = "added" if kind == "modified" else "same"
-            if kind != "same":
-                directory = stat.S_ISDIR(status.st_mode)
-                yield from self._tell(Difference(path, kind, before, after, directory=directory))
-            elif before or after:
-                yield Difference(path, "same", before, after)
+        if difference.kind != "same":
+            yield from self._tell(difference)
+        elif difference.before or difference.after:
+            yield difference
         if stat.S_ISDIR(status.st_mode):
             merged = None
             if below is not None and below.is_directory and level.directory is not None:
                 merged = self._lower.enter(level.directory, name, below)
-            entered = self._enter(path, merged, level.whole)
-            entered.untold = below is not None and not below.in_image and kind == "same"
+            try:
+                entered = self._enter(path, merged, level.whole)
+            except GoneError:
+                if not self._live:
+                    raise
+            else:
+                entered.untold = below is not None and not below.in_image and difference.kind == "same"
+
+    def _there(self, path: bytes, name: bytes, status: os.stat_result, below: LowerName | None) -> Difference:
+        """What there is to say of a name that is there."""
+        directory = stat.S_ISDIR(status.st_mode)
+        before = after = None
+        if status.st_nlink > 1 and not directory:
+            after = (status.st_dev, status.st_ino)
+        if below is None:
+            return Difference(path, "added", None, after, directory=directory)
+        if below.status.st_nlink > 1 and not below.is_directory:
+            before = (below.status.st_dev, below.status.st_ino)
+        kind = self._compare(path, name, status, below)
+        if not below.in_image:
+            kind = "added" if kind == "modified" else "same"
+        return Difference(path, kind, before, after, directory=directory)
 
     def _tell(self, difference: Difference) -> Iterator[Difference]:
         """A difference, and before it those directories of the scaffold that it needs."""
@@ -180,13 +197,16 @@ class Walk:
     def _compare(self, path: bytes, name: bytes, status: os.stat_result, below: LowerName) -> Kind:
         if stat.S_IFMT(status.st_mode) != stat.S_IFMT(below.status.st_mode):
             return "modified"
+        same_times = status.st_mtime_ns == below.status.st_mtime_ns
+        settled = same_times and self._settled(status)
+        if settled and _same_status(status, below.status):
+            return "same"
         parent = path.rpartition(b"/")[0]
         now = self._facts(self._upper, 0, parent, name, path, status)
         was = self._facts(self._lower.folders, below.layer, parent, name, path, below.status)
         if not now.same(was, owner=self._owner):
             return "modified"
-        same_times = status.st_mtime_ns == below.status.st_mtime_ns
-        if now.size and not (same_times and self._settled(status)) and not self._same_bytes(path, now.size, below):
+        if now.size and not settled and not self._same_bytes(path, now.size, below):
             return "modified"
         if not same_times and self._times(status.st_mtime_ns) != self._times(below.status.st_mtime_ns):
             return "times"
@@ -216,5 +236,15 @@ class Walk:
             raise folders.lost(root, parent + b"/" + name if parent else name, error) from error
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
-            raise SourceError(folders.show(root, parent + b"/" + name), "was replaced while it was read")
+            raise GoneError(folders.show(root, parent + b"/" + name), "was replaced while it was read")
         return fd
+
+
+def _same_status(a: os.stat_result, b: os.stat_result) -> bool:
+    return (
+        a.st_mode == b.st_mode
+        and a.st_uid == b.st_uid
+        and a.st_gid == b.st_gid
+        and a.st_rdev == b.st_rdev
+        and (a.st_size == b.st_size or stat.S_ISDIR(a.st_mode))
+    )

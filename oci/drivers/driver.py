@@ -24,7 +24,8 @@ Rules for all of them:
   it carries the extended attribute `overlay.opaque` = "y" in the namespace that `form` says (Linux
   Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories").
 * `changes` and `delta` say the same after the same operations, whichever driver it is. They may be asked for while the
-  container runs; a file that changes while it is read is a SourceError.
+  container runs. What comes and goes meanwhile is nothing to `changes`; `delta` wants a tree that stands still, and a
+  file that changes while it is read is a SourceError.
 * The same tree must not be mounted twice for writing.
 """
 

@@ -13,7 +13,7 @@ import os
 import stat
 
 from oci.changeset.ownership import ROOTLESS_XATTR, read_rootless_owner, xattr_kept
-from oci.drivers.folders import open_file
+from oci.drivers.folders import GoneError, open_file
 from oci.errors import SourceError
 
 __all__ = ["Facts", "read_facts", "same_bytes"]
@@ -56,7 +56,7 @@ def read_facts(dir_fd: int, name: bytes, status: os.stat_result, shown: str) -> 
         try:
             facts.target = os.readlink(name, dir_fd=dir_fd)
         except OSError as error:
-            raise SourceError(shown, "was replaced or removed while it was read") from error
+            raise GoneError(shown, "was replaced or removed while it was read") from error
     elif facts.kind in (stat.S_IFREG, stat.S_IFDIR):
         facts.xattrs = _xattrs(dir_fd, name, shown)
         if facts.xattrs and (note := facts.xattrs.pop(ROOTLESS_XATTR.decode(), None)) is not None:

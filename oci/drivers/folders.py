@@ -17,7 +17,7 @@ from typing import Self
 from oci.changeset.paths import MAX_PATH
 from oci.errors import SourceError
 
-__all__ = ["Folders", "open_file"]
+__all__ = ["Folders", "GoneError", "open_file"]
 
 MAX_OPEN = 200  # directories open at a time
 
@@ -25,6 +25,10 @@ _DIR_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 Key = tuple[int, bytes]
+
+
+class GoneError(SourceError):
+    """What was listed is not there any more, or is something else by now."""
 
 
 class Folders:
@@ -64,7 +68,7 @@ class Folders:
     def lost(self, root: int, path: bytes, error: OSError) -> SourceError:
         """What to raise when something in a directory can't be read."""
         if isinstance(error, FileNotFoundError):
-            return SourceError(self.show(root, path), "was removed while it was read")
+            return GoneError(self.show(root, path), "was removed while it was read")
         return SourceError(self.show(root, path), f"can't be read: {error.strerror}")
 
     def _top(self, root: int) -> int:
@@ -77,7 +81,7 @@ class Folders:
         try:
             return _open_directory(name, parent, self._modes)
         except NotADirectoryError:
-            raise SourceError(self.show(root, path), "was replaced while it was read") from None
+            raise GoneError(self.show(root, path), "was replaced while it was read") from None
         except OSError as error:
             raise self.lost(root, path, error) from error
 

@@ -16,7 +16,7 @@ _NAMES = [one.name for one in CASES]
 @pytest.mark.parametrize("one", CASES, ids=_NAMES)
 def test_a_driver_shows_keeps_and_tells_what_was_done(one: Case, world: str) -> None:
     if not WORLDS[world].can(one):
-        pytest.skip(f"this user can't have {one.needs}")
+        pytest.skip(f"this user or driver can't have this: {one.needs or one.name}")
     outcome = outcomes(world)[one.name]
     assert outcome.wrong == []
 

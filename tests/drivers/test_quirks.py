@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import stat
 from collections.abc import Callable, Iterable
@@ -296,6 +297,47 @@ def test_no_step_of_the_walk_follows_a_link_that_a_container_puts_in_its_way(pla
         walk = Walk(upper, Swapping(Path(at.upper, place), link), Lower(lowers, KernelMarks("trusted"), scaffold=False))
         with pytest.raises(SourceError, match=r"was replaced while it was read|can't be read"):
             list(walk)
+
+
+def test_what_comes_and_goes_while_a_container_works_is_nothing_to_diff_and_an_error_to_commit(tmp_path: Path) -> None:
+    need_overlay()
+    at = image(tmp_path)
+    Path(at.layers[0], "same").write_bytes(b"1")
+    driver = Overlay("trusted")
+    driver.prepare(at)
+    (Path(at.upper) / "gone" / "inner").mkdir(parents=True)
+    for live in (True, False):
+        (Path(at.upper) / "same").write_bytes(b"1")
+        shutil.copystat(Path(at.layers[0], "same"), Path(at.upper, "same"))
+        with Folders([at.upper]) as upper, Folders(at.layers) as lowers:
+            lower = Lower(lowers, KernelMarks("trusted"), scaffold=False)
+            walk = Walk(upper, Vanishing(Path(at.upper)), lower, live=live)
+            if live:
+                assert [(one.path, one.kind) for one in walk if one.kind != "times"] == [
+                    (b"gone", "added"),
+                    (b"same", "deleted"),
+                ]
+                (Path(at.upper) / "gone").mkdir()
+            else:
+                with pytest.raises(SourceError, match="was removed while it was read"):
+                    list(walk)
+
+
+class Vanishing(KernelMarks):
+    """Reads the root, and then all that was in it is removed."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__("trusted")
+        self._root = root
+
+    def read(self, fd: int, *, only: Iterable[bytes] | None = None) -> Listing:
+        listing = super().read(fd, only=only)
+        for name in listing.names:
+            if name == b"same":
+                (self._root / "same").unlink()
+            else:
+                shutil.rmtree(self._root / os.fsdecode(name))
+        return listing
 
 
 def test_a_copy_keeps_holes_and_shares_no_file_with_a_layer(tmp_path: Path) -> None:
