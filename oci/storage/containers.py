@@ -1,8 +1,8 @@
 """Containers as the store knows them: one row each, and a folder that is locked while something is done to it.
 
 What a row says of processes is what was true when it was written: whether they live, oci/container asks the kernel.
-The row is added before the folder is made and removed after it: whatever moment a crash picks, the row is there to tell
-what lies in the store.
+A container's folder is made first, under its lock, and its row last; the row goes last too, when the folder is gone. So
+a folder without a row and without a lock is a leftover, and a row without a folder one that was being removed.
 """
 
 from __future__ import annotations

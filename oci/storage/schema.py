@@ -5,13 +5,12 @@ has behind it is its `PRAGMA user_version`. Times are nanoseconds since 1970, id
 `PID START BOOT-ID` (oci/linux/process.py), lists and maps are JSON.
 
 ====================  =====================================================================================
-`facts`               what holds for the whole store: the form of whiteouts, the driver that was chosen
+`facts`               what holds for the whole store: the form of opaque marks
 `probes`              what a trial of a driver showed, by a key that says under which kernel and file system
 `layers`              folders in `layers/` that are whole; a folder without a row is no layer
 `containers`          one row each; the folder of that id may be gone (a crash) or not be there yet
 `volumes`             `ready` 0: its folder is being made or removed
 `container_volumes`   who uses which volume, and where
-`leases`              what a living process is making or needs (images, layers), so that nothing removes it
 ====================  =====================================================================================
 """
 
@@ -73,12 +72,5 @@ STEPS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (container, path)
         ) WITHOUT ROWID""",
         "CREATE INDEX container_volumes_by_volume ON container_volumes (volume)",
-        """CREATE TABLE leases (
-            id TEXT PRIMARY KEY,
-            kind TEXT NOT NULL,           -- 'image' (a manifest's digest), 'layer' (an id), 'volume' (a name)
-            what TEXT NOT NULL,
-            holder TEXT NOT NULL,         -- an identity; the lease of a dead process counts no more
-            made INTEGER NOT NULL
-        ) WITHOUT ROWID""",
     ),
 )
