@@ -50,6 +50,7 @@ class _Copy:
         self._lower, self._tree = lower, tree
         self._links: dict[tuple[int, int], bytes] = {}  # a layer's file of several names → where it is in the tree
         self._root = os.geteuid() == 0
+        self._clones = True
 
     def run(self) -> None:
         levels = [self._level(self._lower.root())]
@@ -116,7 +117,9 @@ class _Copy:
             target = os.open(name, _NEW_FILE, 0o600, dir_fd=target_dir)
             try:
                 if status.st_size:
-                    _copy_bytes(source, target, status)
+                    self._clones = self._clones and files.clone(source, target)  # a file system that can't never can
+                    if not self._clones:
+                        _copy_bytes(source, target, status)
                 self._attributes(source, target, status)
                 os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
             finally:
@@ -146,8 +149,6 @@ def _set_xattr(target: int, key: str, value: bytes) -> None:
 
 
 def _copy_bytes(source: int, target: int, status: os.stat_result) -> None:
-    if files.clone(source, target):
-        return
     size = status.st_size
     if status.st_blocks * 512 >= size:
         files.copy_range(source, target, size)
