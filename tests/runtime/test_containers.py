@@ -11,19 +11,10 @@ from oci.errors import InvalidInput, OciError, RuntimeFailed
 from oci.runtime import capabilities
 from oci.runtime.resources import Cgroups
 from oci.runtime.settings import DeviceSetting, MountSetting, RunSettings, UlimitSetting
-from tests.support.boxes import WHO, Box, Extra, contain, image_of
+from tests.support.boxes import DOCKER_MASK, WHO, Box, Extra, capability_sets, contain, image_of
 
 everybody = pytest.mark.parametrize("who", WHO)
 both = pytest.mark.parametrize("who", ["root", "single"])  # where ranges of ids make no difference
-
-DOCKER_MASK = (
-    0x00000000A80425FB  # docker's fourteen capabilities, as `docker run alpine cat /proc/self/status` has them
-)
-
-
-def capability_sets(output: str) -> dict[str, int]:
-    rows = (line.split(":") for line in output.splitlines() if line.startswith("Cap"))
-    return {name: int(value, 16) for name, value in rows}
 
 
 def lines(box: Box) -> list[str]:

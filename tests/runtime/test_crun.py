@@ -12,8 +12,7 @@ import pytest
 from oci.errors import RuntimeFailed
 from oci.linux import mounts, namespaces
 from oci.runtime.settings import MountSetting, RunSettings
-from tests.runtime.test_containers import DOCKER_MASK, capability_sets
-from tests.support.boxes import Extra, contain, image_of
+from tests.support.boxes import DOCKER_MASK, Extra, capability_sets, contain, image_of
 from tests.support.peers import need
 
 

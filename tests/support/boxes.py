@@ -38,6 +38,8 @@ PASSWD = "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1::/daemon:/bin/sh\napp:x:10
 GROUP = "root:x:0:\ndaemon:x:1:\nvideo:x:44:app\napp:x:1001:\naudio:x:29:app,other\n"
 WHO = ("root", "single", "ranges")
 MACHINE = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
+# docker's fourteen capabilities, as `docker run alpine cat /proc/self/status` has them
+DOCKER_MASK = 0x00000000A80425FB
 
 Root = Callable[[str], None]
 
@@ -91,6 +93,12 @@ def contain(
 
 
 _found: dict[tuple[str, ...], str] = {}  # runtimes are tried once for each kind of user
+
+
+def capability_sets(output: str) -> dict[str, int]:
+    """The sets that /proc/self/status told of."""
+    rows = (line.split(":") for line in output.splitlines() if line.startswith("Cap"))
+    return {name: int(value, 16) for name, value in rows}
 
 
 def make_root(root: str) -> None:
