@@ -34,7 +34,8 @@ from oci.container.copying import copy_out
 from oci.container.etc_files import hostname_of, write_etc_files
 from oci.container.inside import Inside
 from oci.errors import ConfigurationError, DestinationError, InvalidInput, NotFound
-from oci.runtime.config import Facts, image_volumes, mount_points, runtime_config
+from oci.runtime.config import Facts, runtime_config
+from oci.runtime.mount_points import image_volumes, mount_points
 from oci.runtime.settings import MountSetting
 from oci.spec.record import Record
 from oci.unpack.rootfs import unpack

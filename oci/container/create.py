@@ -104,8 +104,6 @@ def _add(store: Store, row: ContainerRow, uses: list[tuple[str, str, bool]]) -> 
 @contextmanager
 def _folder(container: Container, driver: Driver) -> Iterator[None]:
     """The container's folder, locked while it is made, so that nobody takes it for one that a crash left."""
-    from oci.container.removing import remove_folder
-
     folder = container.folder
     os.mkdir(folder, 0o700)
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -116,6 +114,8 @@ def _folder(container: Container, driver: Driver) -> Iterator[None]:
         except BaseException:
             with suppress(OciError, OSError):
                 driver.remove(container.snapshot)
+            from oci.container.removing import remove_folder
+
             remove_folder(folder)
             raise
     finally:
@@ -124,7 +124,7 @@ def _folder(container: Container, driver: Driver) -> Iterator[None]:
 
 def _scaffold(container: Container, settings: RunSettings, config: ImageConfig, driver: Driver) -> None:
     from oci.container.scaffold import make_scaffold
-    from oci.runtime.config import mount_points
+    from oci.runtime.mount_points import mount_points
 
     layers = [container.store.layers.path(layer) for layer in container.row.layers]
     make_scaffold(f"{container.folder}/init", layers, driver.form, mount_points(settings, config))
@@ -141,7 +141,7 @@ class _Volumes:
 
     def take(self, settings: RunSettings, image: ImageConfig) -> RunSettings:
         """Find or make every volume that was asked for, or that the image declares; the settings with their names."""
-        from oci.runtime.config import image_volumes
+        from oci.runtime.mount_points import image_volumes
         from oci.runtime.settings import MountSetting
 
         mounts = []
@@ -169,6 +169,8 @@ class _Volumes:
 
     def populate(self, container: Container, driver: Driver) -> None:
         """Give volumes that no container has had yet the image's content of their place."""
+        if not self._wanted:
+            return
         from oci.storage.volumes import NEW
 
         volumes = self._store.volumes

@@ -24,7 +24,7 @@ from oci.errors import InvalidInput, show
 
 if TYPE_CHECKING:
     from oci.drivers.driver import Form
-    from oci.runtime.config import MountPoint
+    from oci.runtime.mount_points import MountPoint
 
 __all__ = ["MAX_LINKS", "make_scaffold"]
 

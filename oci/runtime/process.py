@@ -13,6 +13,7 @@ from oci.runtime import capabilities, mounts, resources
 from oci.runtime.env import environment
 from oci.runtime.facts import Facts
 from oci.runtime.inside import absolute, below, settle
+from oci.runtime.mount_points import working_directory
 from oci.runtime.settings import RunSettings
 from oci.runtime.users import User, resolve_user
 from oci.spec.config import ImageConfig
@@ -20,7 +21,7 @@ from oci.spec.config import ImageConfig
 if TYPE_CHECKING:
     from oci.linux.idmaps import IdMaps
 
-__all__ = ["command", "process_config", "process_of", "working_directory"]
+__all__ = ["command", "process_config", "process_of"]
 
 
 def process_of(
@@ -83,13 +84,6 @@ def _with_init(words: tuple[str, ...], settings: RunSettings, facts: Facts) -> l
     if facts.init_program is None:
         raise InvalidInput("--init: no init program on this machine; install catatonit, tini or docker-init")
     return [mounts.INIT_TARGET, "--", *words]
-
-
-def working_directory(image: ImageConfig, settings: RunSettings) -> str:
-    """The absolute path of the working directory, in its plain form; links not yet settled. Raises InvalidInput."""
-    if settings.workdir is not None:
-        return absolute(settings.workdir, "working directory")
-    return absolute(image.run.working_dir or "/", "working directory of the image")
 
 
 def _inside_cwd(path: str, facts: Facts, mounted: Mapping[str, str | None]) -> str:
