@@ -156,5 +156,8 @@ class Overlay:
 
 
 def _reason(error: OSError, snapshot: Snapshot) -> str:
-    where = error.filename or snapshot.folder
-    return f"can't mount {snapshot.folder}: {error.strerror}" + (f" ({where})" if where != snapshot.folder else "")
+    said = error.strerror or str(error)
+    where = str(error.filename or snapshot.folder)
+    return f"can't mount {snapshot.folder}: {said}" + (
+        "" if where == snapshot.folder or where in said else f" ({where})"
+    )

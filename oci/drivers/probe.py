@@ -149,7 +149,8 @@ def probe(driver: Driver, folder: str) -> Support:
             driver.prepare(snapshot)
             wrong = _try(driver, snapshot)
         except OciError as error:
-            return Support(usable=False, reason=error.reason if isinstance(error, DriverError) else str(error))
+            reason = error.reason if isinstance(error, DriverError) else str(error)
+            return Support(usable=False, reason=reason.replace(f"{scratch}/container", folder).replace(scratch, folder))
         except OSError as error:
             where = f" ({show(os.fsdecode(error.filename))})" if error.filename else ""
             return Support(usable=False, reason=f"a trial failed: {error.strerror}{where}")
