@@ -128,8 +128,10 @@ def _contain(there: Place) -> None:
     assert there.sh("ocikit ps -aq") == ""
 
 
-@pytest.mark.parametrize("page", ["volumes.md", "store.md"])
-def test_the_guides_to_volumes_and_the_store_run_as_they_stand_there(tmp_path: Path, page: str) -> None:
+@pytest.mark.parametrize("page", ["volumes.md", "store.md", "containers-data.md"])
+def test_the_guides_to_volumes_the_store_and_what_containers_wrote_run_as_they_stand_there(
+    tmp_path: Path, page: str
+) -> None:
     need("busybox", "runc")
     if os.geteuid() == 0:
         need_mounts()
@@ -144,8 +146,11 @@ def test_the_guides_to_volumes_and_the_store_run_as_they_stand_there(tmp_path: P
     if page == "volumes.md":
         assert out.count("from the image") == 2
         assert "more" in out
-    else:
+    elif page == "store.md":
         assert "Prune would free" in out
+    else:
+        assert "C /home\n" in out
+        assert "from the image\n" in out  # what plain runc says of the bundle
 
 
 def test_every_code_of_store_check_is_in_its_guide() -> None:

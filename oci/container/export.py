@@ -15,7 +15,7 @@ from oci.changeset.paths import ancestors, join
 from oci.changeset.scan import Scan
 from oci.changeset.write import write_layer
 from oci.container.archive import plain
-from oci.container.view import is_running, tree
+from oci.container.view import tree
 from oci.errors import show
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def export(
     *,
     warn: Callable[[str], None] | None = None,
 ) -> None:
-    """Write the tar, in the order of a scan. Of a running container files are as long as they were when opened."""
+    """Write the tar, in the order of a scan. A file is as long as it was when it was opened: the container may run."""
 
     def told(path: bytes, reason: str) -> None:
         if warn is not None:
@@ -43,7 +43,7 @@ def export(
             container.name,
             at=(fd, b"."),
             within=lambda path: path not in ours,
-            live=is_running(container),
+            live=True,
             data=True,
             owner="keep",
             mtime="exact",

@@ -1,16 +1,19 @@
 """The merged tree of a container as a directory descriptor, and paths in it, which never lead out of it.
 
 A container that runs has its tree in the mount namespace of its supervisor: it is reached there, as the storage driver
-mounted it, without what the runtime mounts in it (/proc, /dev, volumes). Of any other the driver makes it for a moment,
-under the container's lock, so that nobody starts or removes it meanwhile. Either way it is the same tree, and what is
-mounted in it is found by the container's settings (inside.py).
+mounted it, without what the runtime mounts in it (/proc, /dev, volumes). Of any other the driver makes it for a moment.
+Either way it is the same tree, and what is mounted in it is found by the container's settings (inside.py).
+
+Who writes to a container that doesn't run has its lock, so that nobody starts or removes it meanwhile. Who reads has
+not: `ocikit cp web:/a - | ocikit cp - web:/b` would wait for itself, and a container that is started while it is read
+is no worse than one that runs.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from oci.container.inside import Inside, Mounted
@@ -39,26 +42,21 @@ def tree(container: Container, *, writable: bool = False) -> Iterator[int]:
     WrongState for a container that is being removed, DriverError where the driver can't show the tree.
     """
     container.refresh()
-    if is_running(container):
-        fd = _of_supervisor(container)
-        try:
-            yield fd
-        finally:
-            os.close(fd)
-        return
-    with container.store.containers.lock(container.id):
-        container.refresh()
+    with ExitStack() as stack:
+        if writable and not is_running(container):
+            stack.enter_context(container.store.containers.lock(container.id))
+            container.refresh()
         if container.row.status == "removing":
             raise WrongState(container.name, "removing", "what it wrote is going already")
-        if is_running(container) or is_mounted(container):
-            fd = _of_supervisor(container) if is_running(container) else os.open(container.snapshot.merged, _FOLDER)
-            try:
-                yield fd
-            finally:
-                os.close(fd)
+        if is_running(container):
+            fd = _of_supervisor(container)
+            stack.callback(os.close, fd)
+        elif is_mounted(container):
+            fd = os.open(container.snapshot.merged, _FOLDER)
+            stack.callback(os.close, fd)
         else:
-            with container.driver.root(container.snapshot, writable=writable) as fd:
-                yield fd
+            fd = stack.enter_context(container.driver.root(container.snapshot, writable=writable))
+        yield fd
 
 
 def _of_supervisor(container: Container) -> int:
