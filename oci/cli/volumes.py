@@ -113,9 +113,11 @@ def ls(
         elif not only_names:
             _table([], {}, {})
         return
+    from oci.storage.disk import disk_bytes
+
     with open_store(session, namespace=size, needed=False) as store:
         found = store.volumes.list()
-        sizes = {one.name: store.volumes.size(one.name) for one in found} if size else {}
+        sizes = {one.name: disk_bytes(one.path) for one in found} if size else {}
         if json:
             output.document([_item(store, one, sizes.get(one.name)) for one in found])
         elif only_names:
@@ -237,9 +239,11 @@ def prune(
       ocikit volume prune --dry-run
       ocikit volume prune --all
     """
+    from oci.storage.disk import disk_bytes
+
     session = Session.of(context)
     with open_store(session, namespace=True, needed=False) as store:
-        sizes = {one.name: store.volumes.size(one.name) for one in store.volumes.list()}
+        sizes = {one.name: disk_bytes(one.path) for one in store.volumes.list()}
         gone = [one.name for one in store.volumes.prune(everything=everything, dry_run=dry_run)]
     freed = sum(sizes.get(name, 0) for name in gone)
     if json:

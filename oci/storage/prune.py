@@ -14,6 +14,7 @@ from oci.errors import LayoutError, OciError
 from oci.layout import refs
 from oci.spec.record import Record
 from oci.storage.check import leftovers
+from oci.storage.disk import disk_bytes
 from oci.storage.inventory import Entry, inventory
 from oci.storage.repair import repair
 from oci.storage.usage import container_size, layer_sizes
@@ -59,7 +60,7 @@ def prune(
         blobs = _remove_images(store, found, everything)
     removed = []
     if volumes:
-        sizes = {volume.name: store.volumes.size(volume.name) for volume in store.volumes.prune(dry_run=True)}
+        sizes = {volume.name: disk_bytes(volume.path) for volume in store.volumes.prune(dry_run=True)}
         removed = [volume.name for volume in store.volumes.prune()]
         freed += sum(sizes.get(name, 0) for name in removed)
     return found.replace(
@@ -133,7 +134,7 @@ def plan(
     for name in _needed_layers(store, kept or (), stopped):
         layers.pop(name, None)
     unused = store.volumes.prune(dry_run=True) if volumes else ()
-    freed = sum(blobs.values()) + sum(layers.values()) + sum(store.volumes.size(volume.name) for volume in unused)
+    freed = sum(blobs.values()) + sum(layers.values()) + sum(disk_bytes(volume.path) for volume in unused)
     for row in stopped:
         freed += container_size(store, row) if sizes is None else sizes.get(row.id, 0)
     return Pruned(

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from oci.errors import OciError
 from oci.spec.record import Record
+from oci.storage.disk import disk_bytes
 from oci.storage.inventory import Entry, StockedImage, inventory
 
 if TYPE_CHECKING:
@@ -85,7 +87,7 @@ def df(store: Store) -> Usage:
     volumes = tuple(
         VolumeUsage(
             name=volume.name,
-            size=store.volumes.size(volume.name),
+            size=disk_bytes(volume.path),
             users=store.volumes.users(volume.name),
             anonymous=volume.anonymous,
         )
@@ -117,10 +119,13 @@ def container_size(store: Store, row: ContainerRow) -> int:
     """The bytes of a container's writable layer; 0 where there is none (any more)."""
     from oci.drivers.probe import driver_named
 
+    snapshot = store.containers.snapshot(row)
     try:
-        return driver_named(row.driver).size(store.containers.snapshot(row))
+        return driver_named(row.driver, store.layers.form).size(snapshot)
     except FileNotFoundError:
         return 0
+    except OciError:  # it changes while it is counted
+        return disk_bytes(snapshot.tree if row.driver == "copy" else snapshot.upper)
 
 
 def _images(

@@ -10,6 +10,7 @@ rename(2) when everything in it is on the disk; so no crash leaves half of it, a
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -168,11 +169,17 @@ def is_empty(folder: str) -> bool:
 
 
 @contextmanager
-def locked(folder: str) -> Iterator[None]:
-    """Hold the lock of one volume's folder; what killed processes left in it is removed first."""
+def locked(folder: str, *, wait: bool = True) -> Iterator[None]:
+    """Hold the lock of one volume's folder; what killed processes left in it is removed first.
+
+    FileNotFoundError when it isn't there, or was removed while we waited; BlockingIOError with wait=False when somebody
+    has the lock.
+    """
     fd = os.open(folder, DIRECTORY)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        if not os.path.samestat(os.fstat(fd), os.stat(folder, follow_symlinks=False)):
+            raise FileNotFoundError(errno.ENOENT, "is another one now", folder)
         settle(folder)
         yield
     finally:
@@ -192,7 +199,11 @@ def settle(folder: str) -> None:
 def sweep_folders(parent: str, *, dry_run: bool = False) -> list[str]:
     """Remove the folders `.tmp-…` in `parent` whose makers are dead (nobody has their lock); gives their paths."""
     found: list[str] = []
-    for name in sorted(os.listdir(parent)):
+    try:
+        names = sorted(os.listdir(parent))
+    except FileNotFoundError:
+        return found
+    for name in names:
         if not name.startswith(TEMPORARY):
             continue
         path = f"{parent}/{name}"

@@ -17,7 +17,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from oci.errors import DestinationError, InUse, InvalidInput, NameTaken, StoreError, VolumeNotFound, show
@@ -152,7 +152,7 @@ class Volumes:
 
     def remove(self, name: str, *, force: bool = False) -> bool:
         """Remove a volume and its data; InUse says by whom, with `force` too, which only bears one that is missing."""
-        from oci.storage.volume_data import remove_folder
+        from oci.storage.volume_data import locked, remove_folder
 
         folder, doomed = self.folder(name), f"{self._root}/{TEMPORARY}{os.urandom(8).hex()}"
         try:
@@ -164,9 +164,11 @@ class Volumes:
                 users = _users(db, name)
                 if users:
                     raise InUse(f"volume {name}", users, hint="remove the containers first")
-                with suppress(FileNotFoundError):
+                with suppress(FileNotFoundError), locked(folder, wait=False):
                     os.rename(folder, doomed)
                 db.run("DELETE FROM volumes WHERE name = ?", (name,))
+        except BlockingIOError:
+            raise InUse(f"volume {name}", ("a command that is filling it",), hint="try again later") from None
         except BaseException:
             with suppress(FileNotFoundError):  # the row stays, so the data does
                 os.rename(doomed, folder)
@@ -240,10 +242,10 @@ class Volumes:
         a running container has mounted is never exchanged. Links in `path` lead inside `root_fd`; where it leads to no
         directory, there is nothing to copy.
         """
-        from oci.storage.volume_data import is_empty, locked
+        from oci.storage.volume_data import is_empty
 
         folder = self.folder(volume.name)
-        with locked(folder):
+        with self._locked(volume.name):
             if not os.path.lexists(f"{folder}/{NEW}"):
                 return False
             source = None if root_fd is None or not is_empty(volume.path) else _open_directory(root_fd, path)
@@ -252,6 +254,17 @@ class Volumes:
             os.unlink(f"{folder}/{NEW}")
             fsync_dir(folder)
             return source is not None
+
+    @contextmanager
+    def _locked(self, name: str) -> Iterator[None]:
+        from oci.storage.volume_data import locked
+
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(locked(self.folder(name)))
+            except FileNotFoundError:
+                raise VolumeNotFound(name, self._store.root) from None
+            yield
 
     def _take(self, folder: str, source: int, rootless: bool | None, warn: Callable[[str], None] | None) -> None:
         from oci.storage.volume_data import filled, image_content
@@ -287,7 +300,7 @@ class Volumes:
         tar raises.
         """
         from oci.image.tar_source import open_tar
-        from oci.storage.volume_data import filled, locked, new_folder
+        from oci.storage.volume_data import filled, new_folder
 
         _check(name, labels)
         known = self._store.state.one("SELECT 1 FROM volumes WHERE name = ?", (name,)) is not None
@@ -299,7 +312,7 @@ class Volumes:
                         fsync_dir(whole)
                     return self._put_new(name, whole, labels)
             volume = self.get(name)
-            with locked(self.folder(name)):
+            with self._locked(name):
                 self._check_replaceable(self._store.state, volume, force)
                 with filled(self.folder(name), tar, rootless=_rootless(rootless), warn=warn) as made:
                     self._put_into(volume, made, force)

@@ -532,3 +532,27 @@ def _rootless_round_trip() -> str:
         (member,) = [one for one in tarfile.open(fileobj=again) if one.name.endswith("owned")]
         assert (member.uid, member.gid) == (12, 34)
     return base
+
+
+def test_a_volume_that_is_being_filled_is_not_removed_meanwhile(store: Store) -> None:
+    store.volumes.create("data")
+
+    data = tar({"x": b"x"})
+
+    def chunks() -> Iterator[bytes]:
+        yield data[:600]
+        with pytest.raises(InUse, match="a command that is filling it"):
+            store.volumes.remove("data")
+        yield data[600:]
+
+    store.volumes.load("data", chunks())
+    assert store.volumes.remove("data")
+
+
+def test_a_volume_that_was_removed_is_not_populated(store: Store, tmp_path: Path) -> None:
+    root = image(tmp_path)
+    volume = store.volumes.create("data")
+    store.volumes.remove("data")
+    with pytest.raises(VolumeNotFound):
+        store.volumes.populate(volume, root, b"/srv")
+    os.close(root)
