@@ -23,7 +23,7 @@ from oci.changeset.ownership import Warnings
 from oci.changeset.paths import clean, join, split
 from oci.changeset.scan import Data
 from oci.container.inside import Inside
-from oci.errors import DestinationError, NotFound, OciError, SourceError, UnsafeEntry, show
+from oci.errors import DestinationError, NotFound, OciError, SourceError, UnpackError, UnsafeEntry, show
 from oci.tar.entry import DIR, FILE, HARDLINK, SYMLINK, Entry
 
 __all__ = ["Folders", "HostFolders", "InsideFolders", "extract"]
@@ -258,6 +258,8 @@ def _refusals(folders: Folders, path: bytes) -> Iterator[None]:
     """Say of what the file system refuses where it is."""
     try:
         yield
+    except UnpackError as error:  # what making a node says is worded for images
+        raise DestinationError(folders.shown(path), error.reason.partition("; unpack with")[0]) from error
     except (OciError, FileExistsError):
         raise
     except OSError as error:
