@@ -82,23 +82,16 @@ class Commands:
         entrypoint, args = settings.get("entrypoint"), settings.get("args")
         if entrypoint is not None:
             return (*entrypoint, *(args or ()))
-        if row.manifest not in self._images:
-            self._images[row.manifest] = self._image(row.manifest)
-        own, cmd = self._images[row.manifest]
+        if row.image_id not in self._images:
+            self._images[row.image_id] = self._image(row)
+        own, cmd = self._images[row.image_id]
         return (*own, *(args or cmd))
 
-    def _image(self, manifest: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        from oci.image.image import Image
-        from oci.spec import media_types
-        from oci.spec.descriptor import Descriptor
-        from oci.spec.digest import Digest
+    def _image(self, row: ContainerRow) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        from oci.container.container import Container
 
-        blobs = self._store.images.blobs
-        digest = Digest.parse(manifest)
         try:
-            size = blobs.size(digest)
-            entry = Descriptor(media_type=media_types.MANIFEST, digest=digest, size=size or 0)
-            config = Image.load(blobs, entry).config.model.run
+            config = Container(self._store, row).image_config.run
         except OciError:
             return (), ()
         return tuple(config.entrypoint or ()), tuple(config.cmd or ())

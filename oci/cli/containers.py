@@ -63,15 +63,15 @@ def ps(
     wants_all = all_containers or any(word.startswith(("status=", "exited=")) for word in filter_ or ())
     with open_store(session, namespace=size, needed=False) as store:
         fits = filters(filter_ or (), store)
-        rows = [one.row for one in reversed(status(store))]
-        rows = [row for row in rows if (wants_all or row.status == "running") and fits(row)]
+        shown = [one for one in reversed(status(store)) if (wants_all or one.row.status == "running") and fits(one.row)]
+        rows = [one.row for one in shown]
         if only_ids:
             for row in rows:
                 print(row.id if no_trunc else row.short_id)
             return
         commands = Commands(store)
         run_by = [commands.of(row) for row in rows]
-        sizes = {row.id: store.driver.size(store.containers.snapshot(row)) for row in rows} if size else {}
+        sizes = {one.id: one.driver.size(one.snapshot) for one in shown} if size else {}
         if json:
             output.document([item(row, words, sizes.get(row.id)) for row, words in zip(rows, run_by, strict=True)])
         else:
