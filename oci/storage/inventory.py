@@ -19,15 +19,17 @@ from oci.spec import media_types
 from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
 from oci.spec.record import Record
+from oci.storage.disk import disk_bytes
 from oci.storage.layers import possible_ids
 
 if TYPE_CHECKING:
     from oci.layout.layout import Layout
     from oci.spec.config import ImageConfig
     from oci.spec.manifest import Manifest
+    from oci.storage.containers import ContainerRow
     from oci.storage.store import Store
 
-__all__ = ["Entry", "StockedImage", "inventory", "layer_names"]
+__all__ = ["Entry", "StockedImage", "container_size", "inventory", "layer_names", "layer_sizes"]
 
 
 class StockedImage(Record):
@@ -104,3 +106,24 @@ def _layers(layout: Layout, model: Manifest) -> tuple[tuple[str, str], ...]:
 def layer_names(config: ImageConfig) -> tuple[tuple[str, str], ...]:
     """The two names that the folder of each layer of an image can have, bottom first."""
     return tuple(possible_ids(*pair) for pair in zip(config.diff_ids, config.chain_ids(), strict=True))
+
+
+# Bytes
+
+
+def layer_sizes(store: Store) -> dict[str, int]:
+    """The bytes of each layer folder, by its id."""
+    return dict(store.state.all("SELECT id, size FROM layers"))
+
+
+def container_size(store: Store, row: ContainerRow) -> int:
+    """The bytes of a container's writable layer; 0 where there is none (any more)."""
+    from oci.drivers.probe import driver_named
+
+    snapshot = store.containers.snapshot(row)
+    try:
+        return driver_named(row.driver, store.layers.form).size(snapshot)
+    except FileNotFoundError:
+        return 0
+    except OciError:  # it changes while it is counted
+        return disk_bytes(snapshot.tree if row.driver == "copy" else snapshot.upper)

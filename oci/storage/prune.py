@@ -15,9 +15,8 @@ from oci.layout import refs
 from oci.spec.record import Record
 from oci.storage.check import leftovers
 from oci.storage.disk import disk_bytes
-from oci.storage.inventory import Entry, inventory
+from oci.storage.inventory import Entry, container_size, inventory, layer_sizes
 from oci.storage.repair import repair
-from oci.storage.usage import container_size, layer_sizes
 
 if TYPE_CHECKING:
     from oci.spec.digest import Digest

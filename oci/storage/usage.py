@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from oci.errors import OciError
 from oci.spec.record import Record
 from oci.storage.disk import disk_bytes
-from oci.storage.inventory import Entry, StockedImage, inventory
+from oci.storage.inventory import Entry, StockedImage, container_size, inventory, layer_sizes
+from oci.storage.prune import plan
 
 if TYPE_CHECKING:
     from oci.storage.containers import ContainerRow
     from oci.storage.store import Store
 
-__all__ = ["ContainerUsage", "ImageUsage", "Usage", "VolumeUsage", "container_size", "df"]
+__all__ = ["ContainerUsage", "ImageUsage", "Usage", "VolumeUsage", "df"]
 
 
 class ImageUsage(Record):
@@ -78,8 +78,6 @@ class Usage(Record):
 
 def df(store: Store) -> Usage:
     """Add up a store's disk use."""
-    from oci.storage.prune import plan
-
     rows = store.containers.list()
     entries = inventory(store)
     layers = layer_sizes(store)
@@ -108,24 +106,6 @@ def df(store: Store) -> Usage:
         prune=plan(store, entries=entries, sizes=sizes).freed,
         prune_all=plan(store, entries=entries, sizes=sizes, everything=True, volumes=True).freed,
     )
-
-
-def layer_sizes(store: Store) -> dict[str, int]:
-    """The bytes of each layer folder, by its id."""
-    return dict(store.state.all("SELECT id, size FROM layers"))
-
-
-def container_size(store: Store, row: ContainerRow) -> int:
-    """The bytes of a container's writable layer; 0 where there is none (any more)."""
-    from oci.drivers.probe import driver_named
-
-    snapshot = store.containers.snapshot(row)
-    try:
-        return driver_named(row.driver, store.layers.form).size(snapshot)
-    except FileNotFoundError:
-        return 0
-    except OciError:  # it changes while it is counted
-        return disk_bytes(snapshot.tree if row.driver == "copy" else snapshot.upper)
 
 
 def _images(
