@@ -130,8 +130,8 @@ def _made(session: Session, store: Store, image: str, settings: RunSettings, ask
     cidfile = asked.get("cidfile") or None
     if cidfile is not None and os.path.lexists(cidfile):
         raise SourceError(cidfile, "exists already; --cidfile wants a new file, so that no other ID is lost")
-    found = image_for(session, store, image, policy=asked.get("pull") or "missing", platform=asked.get("platform"))
-    with ExitStack() as stack:
+    with store.shared(), ExitStack() as stack:  # or another command may remove the image as soon as it is found
+        found = image_for(session, store, image, policy=asked.get("pull") or "missing", platform=asked.get("platform"))
         progress = _WhenHeard(session, stack)
         container = create_it(store, found, settings, name=name, progress=progress, warn=session.warn)
     if cidfile is not None:
