@@ -394,7 +394,16 @@ def test_a_terminal_is_one_inside_and_can_be_left_and_found_again(everywhere: Ca
         assert status == 5
         assert ok("logs", "sh").out.count("is-2") == 1
         status, seen = typed(
-            ["run", "--rm", "-it", "busybox", "sh", "-c", "trap 'exit 130' INT; echo '# '; sleep 30"], b"\x03"
+            [
+                "run",
+                "--rm",
+                "-it",
+                "busybox",
+                "sh",
+                "-c",
+                "trap 'exit 130' INT; echo '# '; while :; do sleep 0.1; done",
+            ],
+            b"\x03",
         )
         assert status == 130
 
