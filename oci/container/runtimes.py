@@ -25,14 +25,18 @@ def runtime_folder(store: Store) -> str:
 
 def find_runtime(store: Store, names: Sequence[str] = RUNTIMES) -> Runtime:
     """The first of `names` (names or paths) that works here. RuntimeFailed says of each why it doesn't."""
+    from oci.runtime.found import remembered
     from oci.runtime.runc import Runtime
 
     key = f"runtime {' '.join(names)}" + ("" if os.geteuid() == 0 and _initial() else " in a user namespace")
-    remembered = store.state.fact(key)
-    runtime = Runtime.find(runtime_folder(store), names, remembered=remembered)
-    said = runtime.found.to_json()
-    if said != remembered:
-        store.state.set_fact(key, said)
+    known = store.state.fact(key)
+    found = remembered(known, names)
+    if found is not None:
+        return Runtime(found, runtime_folder(store))
+    from oci.runtime.trial import find
+
+    runtime = find(runtime_folder(store), names)
+    store.state.set_fact(key, runtime.found.to_json())
     return runtime
 
 

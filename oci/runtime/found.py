@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+
+from oci.errors import InvalidDocument
 from oci.spec.record import Record
 from oci.spec.wire import Fields, dumps, loads
 
-__all__ = ["Found"]
+__all__ = ["Found", "file_of", "in_user_namespace", "remembered"]
 
 
 class Found(Record):
@@ -33,3 +37,33 @@ class Found(Record):
             file=fields.string("file"),
             user=fields.optional_boolean("user") or False,
         )
+
+
+def remembered(text: str | None, names: Sequence[str]) -> Found | None:
+    """The runtime that was found earlier, if it is one of `names` still, in a place that is as it was then."""
+    if not text:
+        return None
+    try:
+        found = Found.from_json(text)
+    except InvalidDocument:
+        return None
+    known = any(name in (found.path, found.name, os.path.basename(found.path)) for name in names)
+    if not known or found.user != in_user_namespace() or file_of(found.path) != found.file:
+        return None
+    return found
+
+
+def file_of(path: str) -> str:
+    """Which file a path is now: device, inode, size, time; empty where there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ""
+    return f"{found.st_dev}:{found.st_ino}:{found.st_size}:{found.st_mtime_ns}"
+
+
+def in_user_namespace() -> bool:
+    """Whether this process is root of a user namespace only: a trial made there says nothing of the other case."""
+    from oci.linux.namespaces import is_initial
+
+    return not is_initial()

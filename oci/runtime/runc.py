@@ -60,18 +60,6 @@ class Runtime:
     def __init__(self, found: Found, folder: str) -> None:
         self.found, self.folder = found, os.path.abspath(folder)  # the runtime stands in /
 
-    @classmethod
-    def find(cls, folder: str, names: Sequence[str] = ("crun", "runc"), *, remembered: str | None = None) -> Runtime:
-        """The first of `names` (names or paths) that really makes a container here.
-
-        `remembered`: what `found.to_json()` gave earlier; taken without a trial while that program is unchanged.
-        RuntimeFailed says of each why it won't do, or what to install.
-        """
-        from oci.runtime import trial
-
-        found = trial.remembered(remembered, names)
-        return cls(trial.choose(folder, names) if found is None else found, folder)
-
     def create(
         self,
         id: str,  # noqa: A002 - the word of the spec

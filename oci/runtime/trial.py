@@ -16,27 +16,23 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from oci.errors import InvalidDocument, RuntimeFailed, show
+from oci.errors import RuntimeFailed, show
 from oci.runtime.devices import cgroup_rules
-from oci.runtime.found import Found
+from oci.runtime.found import Found, file_of, in_user_namespace, remembered
 from oci.runtime.runc import ENVIRONMENT, SHORT, Runtime, Streams, run
 from oci.spec.wire import dumps
 
-__all__ = ["choose", "remembered"]
+__all__ = ["choose", "find"]
 
 
-def remembered(text: str | None, names: Sequence[str]) -> Found | None:
-    """The runtime that was found earlier, if it is one of `names` still, in a place that is as it was then."""
-    if not text:
-        return None
-    try:
-        found = Found.from_json(text)
-    except InvalidDocument:
-        return None
-    known = any(name in (found.path, found.name, os.path.basename(found.path)) for name in names)
-    if not known or found.user != _in_user_namespace() or _file_of(found.path) != found.file:
-        return None
-    return found
+def find(folder: str, names: Sequence[str] = ("crun", "runc"), *, known: str | None = None) -> Runtime:
+    """The first of `names` (names or paths) that really makes a container here; its state goes to `folder`.
+
+    `known`: what `found.to_json()` gave earlier; taken without a trial while that program is unchanged. RuntimeFailed
+    says of each why it won't do, or what to install.
+    """
+    found = remembered(known, names)
+    return Runtime(choose(folder, names) if found is None else found, folder)
 
 
 def choose(folder: str, names: Sequence[str]) -> Found:
@@ -61,27 +57,13 @@ def _located(name: str) -> str | None:
     return shutil.which(name, path=ENVIRONMENT["PATH"])
 
 
-def _file_of(path: str) -> str:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return ""
-    return f"{found.st_dev}:{found.st_ino}:{found.st_size}:{found.st_mtime_ns}"
-
-
-def _in_user_namespace() -> bool:
-    from oci.linux.namespaces import is_initial
-
-    return not is_initial()
-
-
 def _tried(folder: str, path: str) -> Found:
     status, printed = run(os.path.basename(path), "--version", [path, "--version"], Streams(), SHORT, True, None)
     words = printed.decode("utf-8", "replace").split()
     if status != 0 or len(words) < 3 or words[1] != "version":
         raise RuntimeFailed("it doesn't say its version, as runc and crun do")
     found = Found(
-        path=path, name=words[0], version=words[2], seccomp=True, file=_file_of(path), user=_in_user_namespace()
+        path=path, name=words[0], version=words[2], seccomp=True, file=file_of(path), user=in_user_namespace()
     )
     try:
         _create(folder, found)

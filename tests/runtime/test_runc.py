@@ -19,6 +19,7 @@ from oci.runtime.config import Facts, mount_points, runtime_config
 from oci.runtime.found import Found
 from oci.runtime.runc import Runtime
 from oci.runtime.settings import RunSettings
+from oci.runtime.trial import find
 from tests.support.boxes import Extra, contain, image_of, make_root
 from tests.support.namespaces import rootless
 from tests.support.peers import need
@@ -46,16 +47,16 @@ def program(path: Path, script: str) -> str:
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_a_runtime_is_tried_before_it_is_taken(folder: str) -> None:
     need("runc")
-    found = Runtime.find(folder, ("nosuch-runtime", "runc")).found
+    found = find(folder, ("nosuch-runtime", "runc")).found
     assert (found.name, found.seccomp, found.user) == ("runc", True, False)
     assert os.path.isabs(found.path)
-    assert Runtime.find(folder, (found.path,)).found == found
+    assert find(folder, (found.path,)).found == found
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
 def test_a_runtime_is_tried_in_a_user_namespace_too() -> None:
     need("runc")
-    found = rootless(lambda: Runtime.find("runtime", ("runc",)).found.to_json(), ranges=False)
+    found = rootless(lambda: find("runtime", ("runc",)).found.to_json(), ranges=False)
     assert Found.from_json(found).user is True
 
 
@@ -64,22 +65,22 @@ def test_what_was_found_is_remembered_while_the_program_is_the_same(folder: str,
     need("runc")
     link = tmp_path / "runc"
     program(link, 'echo run >> "$0.count"; exec runc "$@"')
-    found = Runtime.find(folder, (str(link),)).found
+    found = find(folder, (str(link),)).found
     runs = (tmp_path / "runc.count").read_text().count("run")
     assert runs == 3  # --version, create, delete
-    again = Runtime.find(folder, ("crun", str(link)), remembered=found.to_json())
+    again = find(folder, ("crun", str(link)), known=found.to_json())
     assert again.found == found
     assert (tmp_path / "runc.count").read_text().count("run") == runs
     os.utime(link, (1, 1))
-    assert Runtime.find(folder, (str(link),), remembered=found.to_json()).found.file != found.file
-    assert Runtime.find(folder, ("runc",), remembered=found.to_json()).found.path != found.path
+    assert find(folder, (str(link),), known=found.to_json()).found.file != found.file
+    assert find(folder, ("runc",), known=found.to_json()).found.path != found.path
     for text in ("", "{", "[]", '{"path": 1}'):
-        assert Runtime.find(folder, (str(link),), remembered=text).found.path == str(link)
+        assert find(folder, (str(link),), known=text).found.path == str(link)
 
 
 def test_without_a_runtime_there_is_one_line_that_says_what_to_install(folder: str) -> None:
     with pytest.raises(RuntimeFailed) as caught:
-        Runtime.find(folder, ("nosuch", "/no/such/runc"))
+        find(folder, ("nosuch", "/no/such/runc"))
     assert str(caught.value) == (
         "no OCI runtime works here (nosuch: not installed; /no/such/runc: not installed); install runc or crun"
     )
@@ -97,7 +98,7 @@ def test_without_a_runtime_there_is_one_line_that_says_what_to_install(folder: s
 )
 def test_a_program_that_is_no_runtime_is_not_taken(folder: str, tmp_path: Path, script: str, reason: str) -> None:
     with pytest.raises(RuntimeFailed, match=reason):
-        as_user(Runtime.find, folder, (program(tmp_path / "runc", script),), uid=os.geteuid(), gid=os.getegid())
+        as_user(find, folder, (program(tmp_path / "runc", script),), uid=os.geteuid(), gid=os.getegid())
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -114,7 +115,7 @@ def test_a_runtime_without_seccomp_is_known_as_such(folder: str, tmp_path: Path)
             exit 1
         fi
         exec runc $args "$@" """
-    assert Runtime.find(folder, (program(tmp_path / "runc", script),)).found.seccomp is False
+    assert find(folder, (program(tmp_path / "runc", script),)).found.seccomp is False
 
 
 # A life
@@ -135,7 +136,7 @@ def _life(work: str) -> dict[str, Any]:
     facts = Facts(id=name, root=root, root_fd=root_fd, maps=idmaps.current(), initial=True, cgroup=f"/{name}")
     with open(f"{work}/config.json", "w") as file:
         json.dump(runtime_config(image_of(), settings, facts), file)
-    runtime = Runtime.find(f"{work}/runtime", ("runc",))
+    runtime = find(f"{work}/runtime", ("runc",))
     said: dict[str, Any] = {
         "before": runtime.state(name),
         "no kill": runtime.kill(name, 9),

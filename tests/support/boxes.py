@@ -25,6 +25,7 @@ from oci.linux import idmaps, namespaces, process
 from oci.runtime.config import Facts, mount_points, process_config, runtime_config
 from oci.runtime.runc import Runtime
 from oci.runtime.settings import RunSettings
+from oci.runtime.trial import find
 from oci.spec.config import ImageConfig, RunConfig
 from oci.spec.platform import Platform
 from tests.support.namespaces import rootless
@@ -152,7 +153,7 @@ def _run_in(work: str, settings: RunSettings, image: ImageConfig, extra: Extra, 
             extra.change(config)
         with open(f"{bundle}/config.json", "w", encoding="utf-8") as file:
             json.dump(config, file)
-        runtime = Runtime.find(f"{work}/runtime", extra.names, remembered=remembered)
+        runtime = find(f"{work}/runtime", extra.names, known=remembered)
         status, output = _lives(runtime, name, bundle, config, facts, extra)
         return Box(status, output, config, runtime.found.to_json())
     finally:
