@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 
 from oci.container.instructions import apply_changes
 from oci.container.runtimes import runtime_of
-from oci.container.view import is_running
 from oci.errors import RuntimeFailed, WrongState, show
 from oci.image.builder import ImageBuilder
 from oci.image.edit import edit_config
@@ -147,12 +146,12 @@ def _is_older(time: int, created: str | None) -> bool:
 def _still(container: Container, pause: bool, warn: Callable[[str], None] | None) -> Iterator[None]:
     """See to it that nothing is written meanwhile, or say that it may be."""
     container.refresh()
-    if not is_running(container):
+    if not container.supervised:
         with container.store.containers.lock(container.id):
             container.refresh()
             if container.row.status == "removing":
                 raise WrongState(container.name, "removing", "what it wrote is going already")
-            if not is_running(container):
+            if not container.supervised:
                 yield
                 return
     paused = pause and _pause(container, warn)

@@ -46,6 +46,12 @@ class Container:
         return self.row.name
 
     @property
+    def supervised(self) -> bool:
+        """Whether its supervisor lives; asked of the row as it was read, and of the kernel."""
+        row = self.row
+        return row.status == "running" and row.supervisor is not None and row.supervisor.alive()
+
+    @property
     def folder(self) -> str:
         """`containers/<id>` of the store."""
         return self.store.containers.folder(self.row.id)

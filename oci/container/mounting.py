@@ -38,8 +38,6 @@ def is_mounted(container: Container) -> bool:
 def mount(container: Container) -> str:
     """Mount the tree (or count one more user of it); the path. ConfigurationError for who may not mount."""
     must_may_mount()
-    from oci.container.view import is_running
-
     with container.store.containers.lock(container.id):
         container.refresh()
         if container.row.status == "removing":
@@ -47,7 +45,7 @@ def mount(container: Container) -> str:
         path = container.snapshot.merged
         count = _count(container)
         if count == 0:
-            if is_running(container):
+            if container.supervised:
                 _take_from_supervisor(container, path)
             else:
                 container.driver.mount(container.snapshot)

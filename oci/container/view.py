@@ -23,16 +23,10 @@ from oci.errors import StoreError, WrongState
 if TYPE_CHECKING:
     from oci.container.container import Container
 
-__all__ = ["inside", "is_running", "mounts_of", "tree"]
+__all__ = ["inside", "mounts_of", "tree"]
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _ETC = ("hosts", "hostname", "resolv.conf")
-
-
-def is_running(container: Container) -> bool:
-    """Whether the container's supervisor lives; asked of the row as it was read, and of the kernel."""
-    row = container.row
-    return row.status == "running" and row.supervisor is not None and row.supervisor.alive()
 
 
 @contextmanager
@@ -43,12 +37,12 @@ def tree(container: Container, *, writable: bool = False) -> Iterator[int]:
     """
     container.refresh()
     with ExitStack() as stack:
-        if writable and not is_running(container):
+        if writable and not container.supervised:
             stack.enter_context(container.store.containers.lock(container.id))
             container.refresh()
         if container.row.status == "removing":
             raise WrongState(container.name, "removing", "what it wrote is going already")
-        if is_running(container):
+        if container.supervised:
             fd = _of_supervisor(container)
             stack.callback(os.close, fd)
         elif is_mounted(container):
