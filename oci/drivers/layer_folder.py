@@ -52,7 +52,7 @@ __all__ = ["FolderMaker", "LowerLinks", "Parents", "write_layer_folder"]
 Parents = Sequence[str] | Callable[[], Sequence[str]]
 """The trees of all lower layers, the bottom one first; or what gives them, and may wait until they are there."""
 
-MAX_LOOKUPS = 10_000_000  # some ten seconds; a link takes as many as its target has names
+MAX_LOOKUPS = 1_000_000  # some ten seconds; each directory of a link's target takes as many as its path has names
 
 
 class LowerLinks(Exception):  # noqa: N818 - no error: the caller has to come again with the lower layers
@@ -105,6 +105,7 @@ class _FolderApplier(Applier):
         self._opaque: set[bytes] = set()
         self._no_devices: set[bytes] = set()  # devices 0/0: as if the layer had nothing there
         self._cut_off: dict[bytes, bool] = {b"": False}
+        self._ways: dict[bytes, bytes | None] = {}  # directories of links' targets → where they really are
         self._lookups = Budget("names on the way to the targets of hard links into lower layers", MAX_LOOKUPS)
 
     # While the layer is read
@@ -141,7 +142,7 @@ class _FolderApplier(Applier):
             if reached:
                 if parents is None:
                     raise LowerLinks
-                with Below(parents() if callable(parents) else parents, self._form) as below:
+                with Below(parents() if callable(parents) else parents, self._form, self._budget) as below:
                     unsettled = {path for paths in links.values() for path in paths}
                     for target, paths in links.items():
                         self._copy_up(target, paths, below, unsettled)
@@ -235,10 +236,28 @@ class _FolderApplier(Applier):
         Directories may be links, of this layer or of a lower one. What this layer deletes counts as there: a rename
         of one of a file's names is told as a link and a whiteout.
         """
+        parent, name = split(target)
+        if parent not in self._ways:
+            self._budget.take(2 * len(parent) + 200)
+            self._ways[parent] = self._real_directory(parent, path, below)
+        real = self._ways[parent]
+        if real is not None:
+            here = join(real, name)
+            own = self._find(here)
+            found = below.find(here) if own is None or stat.S_ISDIR(own.st_mode) else None
+            mode = own.st_mode if own is not None else found.status.st_mode if found is not None else 0
+            if stat.S_ISDIR(mode):
+                raise UnsafeEntry(path, f"a hard link to the directory {show(target)!r}")
+            if mode:
+                return here, found
+        raise UnsafeEntry(path, f"a hard link to {show(target)!r}, which is not in the image")
+
+    def _real_directory(self, target: bytes, path: bytes, below: Below) -> bytes | None:
+        """Where a directory is, of this layer or of lower ones; None if there is none."""
         done: list[bytes] = []
         todo = target.split(b"/")[::-1]
         hops = Hops(path)
-        self._lookups.take(2 * len(todo))
+        self._lookups.take(len(todo))
         while todo:
             name = todo.pop()
             if name == b"..":
@@ -248,24 +267,20 @@ class _FolderApplier(Applier):
                 continue
             here = b"/".join((*done, name))
             own = self._find(here)
-            if own is not None and not (stat.S_ISDIR(own.st_mode) or not todo or stat.S_ISLNK(own.st_mode)):
+            if own is not None and not (stat.S_ISDIR(own.st_mode) or stat.S_ISLNK(own.st_mode)):
                 own = None  # the layer's file took the place of a lower directory
-            found = None if own is not None and not stat.S_ISDIR(own.st_mode) else below.find(here)
+            found = below.find(here) if own is None else None
             mode = own.st_mode if own is not None else found.status.st_mode if found is not None else 0
-            if not todo and mode:
-                if stat.S_ISDIR(mode):
-                    raise UnsafeEntry(path, f"a hard link to the directory {show(target)!r}")
-                return here, found
             if stat.S_ISLNK(mode):
                 text = self._read_own(here) if found is None else below.read_link(here, found)
                 todo += hops.follow(text)[::-1]
-                self._lookups.take(2 * len(todo))
+                self._lookups.take(len(todo))
                 done = [] if text.startswith(b"/") else done
             elif stat.S_ISDIR(mode):
                 done.append(name)
             else:
-                break
-        raise UnsafeEntry(path, f"a hard link to {show(target)!r}, which is not in the image")
+                return None
+        return b"/".join(done)
 
     def _read_own(self, path: bytes) -> bytes:
         directory, name = self._own(path)
@@ -316,8 +331,13 @@ class _FolderApplier(Applier):
         """Whether what lower layers have at a path doesn't show, for this layer deletes it or has something else."""
         if self._deletes(path) or self._find(path) is not None:
             return True
-        above = (self._find(directory) for directory in ancestors(path) if directory)
-        return any(status is not None and not stat.S_ISDIR(status.st_mode) for status in above)
+        for directory in reversed(ancestors(path)):  # from the top: each is found from the one before
+            status = self._find(directory) if directory else None
+            if status is None and directory:
+                return False
+            if status is not None and not stat.S_ISDIR(status.st_mode):
+                return True
+        return False
 
     def _write_marks(self) -> None:
         holding = set()

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Self
 
+from oci.changeset.limits import Budget
 from oci.changeset.ownership import xattr_kept
 from oci.changeset.paths import split
 from oci.changeset.scan import Data, Scan
@@ -21,16 +22,15 @@ from oci.tar import Entry
 
 __all__ = ["Below"]
 
-MAX_KNOWN = 4096  # directories that are remembered: bounds memory, not correctness
-
 
 class Below:
     """What the lower layers show together, asked by path; no link is followed."""
 
-    def __init__(self, parents: Sequence[str], form: Form) -> None:
+    def __init__(self, parents: Sequence[str], form: Form, budget: Budget) -> None:
         self._folders = Folders(parents)
         self._lower = Lower(self._folders, KernelMarks(form), scaffold=False)
-        self._known: dict[bytes, LowerDirectory | None] = {}
+        self._known: dict[bytes, LowerDirectory | None] = {b"": self._lower.root()}
+        self._budget = budget
 
     def __enter__(self) -> Self:
         return self
@@ -46,10 +46,8 @@ class Below:
 
     def _directory(self, path: bytes) -> LowerDirectory | None:
         known, missing = self._known, []
-        if len(known) > MAX_KNOWN:
-            known.clear()
-        known[b""] = self._lower.root()
         while path not in known:
+            self._budget.take(len(path) + 400)
             missing.append(path)
             path = split(path)[0]
         at = known[path]
