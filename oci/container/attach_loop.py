@@ -15,7 +15,19 @@ from contextlib import contextmanager, nullcontext, suppress
 
 from oci.container.console import is_terminal, raw_terminal, size_of
 from oci.container.detach_keys import KeyScanner
-from oci.container.frames import EXIT, HEADER, MAX_FRAME, RESIZE, STDERR, STDIN, STDIN_END, STDOUT, frame, read_document
+from oci.container.frames import (
+    EXIT,
+    HEADER,
+    MAX_FRAME,
+    RESIZE,
+    STDERR,
+    STDIN,
+    STDIN_END,
+    STDOUT,
+    WELCOME,
+    frame,
+    read_document,
+)
 from oci.container.launch import Channel
 
 __all__ = ["FORWARDED", "Loop"]
@@ -105,6 +117,8 @@ class Loop:
             self._write(self._stdout, data)
         elif kind == STDERR:
             self._write(self._stderr, data)
+        elif kind == WELCOME and self._terminal is None and read_document(data).get("stdin") is not True:
+            self._stdin = None  # another client has it, or the container has none: ours is left alone
         elif kind == EXIT:
             self._said = read_document(data)
             self._ended = True

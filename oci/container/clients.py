@@ -40,7 +40,8 @@ class Client:
         self.primary = primary
         self.output = False  # wants the container's output
         self.stdin = False  # is the one whose input goes to the container
-        self.open = True
+        self.open = True  # False: the pump is to close it
+        self.broken = False  # takes nothing any more; what it has sent before counts
         self.leaving = False  # to be closed when all is sent
         self._clock = clock
         self._unframer = Unframer()
@@ -63,7 +64,7 @@ class Client:
 
     def queue(self, data: bytes) -> None:
         """Have a whole frame sent, at once as far as the socket takes it."""
-        if not self.open:
+        if not self.open or self.broken:
             return
         if not self._size:
             self._since = self._clock()
@@ -73,7 +74,7 @@ class Client:
             self.send()
 
     def send(self) -> None:
-        """Send what waits, as far as it goes; `open` is False afterwards when the other end is gone."""
+        """Send what waits, as far as it goes."""
         while self._waiting:
             head = self._waiting[0]
             try:
@@ -81,8 +82,10 @@ class Client:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError:
-                self.close()
-                return
+                self.broken = True
+                self._waiting.clear()
+                self._size = 0
+                break
             self._since = self._clock()
             self._size -= sent
             if sent == len(head):
@@ -90,7 +93,7 @@ class Client:
             else:
                 self._waiting[0] = memoryview(head)[sent:]
         if self.leaving:
-            self.close()
+            self.open = False
 
     def receive(self) -> list[tuple[int, bytes]] | None:
         """The frames that have come; None when the other end is gone. Raises InvalidInput for nonsense."""
@@ -106,10 +109,12 @@ class Client:
         """The last frame; the connection ends when it is sent."""
         self.leaving = True
         self.queue(document_frame(EXIT, value))
+        if self.broken:
+            self.open = False
 
     def close(self) -> None:
-        if self.open:
-            self.open = False
-            self._waiting.clear()
-            self._size = 0
-            self.connection.close()
+        """By the pump, which forgets the descriptor in the same moment: the next client may get its number."""
+        self.open = False
+        self._waiting.clear()
+        self._size = 0
+        self.connection.close()

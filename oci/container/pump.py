@@ -262,21 +262,41 @@ class Pump:
     def welcome(self, client: Client, wishes: dict[str, object]) -> None:
         """Give a client what it asked for, as far as it is to be had."""
         client.output = wishes.get("output") is True
+        for other in list(self._clients.values()):
+            if other.stdin and other is not client:
+                self._catch_up(other)
         taken = any(other.stdin for other in self._clients.values())
         client.stdin = wishes.get("stdin") is True and self._stdin is not None and not taken
         client.queue(document_frame(WELCOME, {"tty": self._console is not None, "stdin": client.stdin}))
+        self._settle(client)
+
+    def _catch_up(self, client: Client) -> None:
+        """Hear what a client has said already: it may be gone, and its place free, without our having looked."""
+        while client.open and self._input_size < MAX_INPUT:
+            try:
+                frames = client.receive()
+                for kind, data in frames or ():
+                    self._act(client, kind, data)
+            except InvalidInput:
+                frames = None
+            if frames is None:
+                self._drop(client)
+            elif not frames:
+                return
 
     def _settle(self, client: Client) -> None:
         """Watch a client for what there is to do with it now."""
         if not client.open:
-            self._clients.pop(client.fd, None)
-            self._masks.pop(client.fd, None)  # epoll forgets what is closed by itself
+            if self._clients.get(client.fd) is client:
+                self._forget(client.fd)
+                del self._clients[client.fd]
+                client.close()
             return
         full = client.stdin and self._input_size >= MAX_INPUT
         self._watch(client.fd, (0 if full else _IN) | (_OUT if client.waiting else 0))
 
     def _drop(self, client: Client) -> None:
-        client.close()
+        client.open = False
         self._settle(client)
 
     # Input

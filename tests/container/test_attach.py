@@ -135,6 +135,7 @@ def test_a_client_that_dies_leaves_the_container_alone_and_another_goes_on(store
     os.close(reading)
     out.end()
     assert out.head.endswith(b"got two\n")
+    assert b"".join(line.data for line in read_logs(container)) == b"got one\ngot two\n"
 
 
 def test_nonsense_from_a_client_costs_the_client_its_connection_only(store: Store) -> None:
