@@ -122,7 +122,11 @@ def _contain(there: Place) -> None:
         "ocikit append scratch box -t ./base:v1 && ocikit config ./base:v1 -t ./base:v1 --cmd sh",
         "ocikit copy ./base:v1 docker://alpine:3.20",
     )
-    out = there.sh(*commands("containers.md"))
+    try:
+        out = there.sh(*commands("containers.md"))
+    except BaseException:
+        there.sh("ocikit rm -f $(ocikit ps -aq) || true")  # nothing runs on behind a failed test
+        raise
     for said in ("hello\n", "started\n", "A /srv/file\n", "new\n", "42\n", "256\n/srv\n"):
         assert said in out
     assert there.sh("ocikit ps -aq") == ""

@@ -72,7 +72,11 @@ def contained(toured: tuple[Path, dict[str, str]]) -> tuple[Path, str]:
     """The same directory, in which the tour of containers was run too, and what that printed."""
     need_containers()
     folder, environ = toured
-    return folder, _sh("\n".join(blocks("sh", without_containers(README)[1])), folder, environ)
+    try:
+        return folder, _sh("\n".join(blocks("sh", without_containers(README)[1])), folder, environ)
+    except BaseException:
+        _sh("ocikit rm -f $(ocikit ps -aq)", folder, environ)  # nothing runs on behind a failed test
+        raise
 
 
 def test_the_tour_of_containers_runs_as_it_stands_there(contained: tuple[Path, str]) -> None:
