@@ -106,6 +106,7 @@ class _FolderApplier(Applier):
         self._no_devices: set[bytes] = set()  # devices 0/0: as if the layer had nothing there
         self._cut_off: dict[bytes, bool] = {b"": False}
         self._ways: dict[bytes, bytes | None] = {}  # directories of links' targets → where they really are
+        self._covered: dict[bytes, bool] = {}
         self._lookups = Budget("names on the way to the targets of hard links into lower layers", MAX_LOOKUPS)
 
     # While the layer is read
@@ -331,9 +332,17 @@ class _FolderApplier(Applier):
         """Whether what lower layers have at a path doesn't show, for this layer deletes it or has something else."""
         if self._deletes(path) or self._find(path) is not None:
             return True
-        for directory in reversed(ancestors(path)):  # from the top: each is found from the one before
-            status = self._find(directory) if directory else None
-            if status is None and directory:
+        parent = split(path)[0]
+        if parent not in self._covered:  # it stays so: what is made meanwhile are directories
+            self._budget.take(len(parent) + 200)
+            self._covered[parent] = self._is_covered(parent)
+        return self._covered[parent]
+
+    def _is_covered(self, path: bytes) -> bool:
+        """Whether something else than a directory of this layer stands at a path or above it."""
+        for place in (*reversed(ancestors(path)), path):  # from the top: each is found from the one before
+            status = self._find(place) if place else None
+            if place and status is None:
                 return False
             if status is not None and not stat.S_ISDIR(status.st_mode):
                 return True
