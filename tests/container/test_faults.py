@@ -22,11 +22,9 @@ from oci.container.lifecycle import kill, remove, start, stop, wait
 from oci.container.status import is_lost, reconcile, status
 from oci.errors import ContainerNotFound, OciError, RuntimeFailed
 from oci.storage.store import Store
-from tests.support.containers import busybox_store, container_of
+from tests.support.containers import SLEEP, busybox_store, container_of, start_ready
 from tests.support.namespaces import need_mounts
 from tests.support.peers import ROOT, need
-
-SLEEP = ("sh", "-c", "trap 'exit 7' TERM; while true; do sleep 0.05; done")
 
 # module, owner in it (empty: the module itself), name, which call counts, before or after it
 Fault = tuple[str, str, str, int, str]
@@ -130,13 +128,13 @@ def test_a_supervisor_killed_while_it_starts_a_container(
     if found.row.status == "running":  # it had been started: it lives on, without its supervisor
         assert fault[2] == "start"
         assert is_lost(found.row)
-        stop(container)
+        stop(container, 2)
         assert (container.row.status, container.row.exit_code) == ("exited", None)
         assert "supervisor" in str(container.row.error)
     else:
         assert (found.row.status, found.row.supervisor, found.row.init) == ("created", None, None)
     assert not list(Path(store.root).glob("run/runc/[!.]*"))
-    start(container)
+    start_ready(container)
     assert container.row.status == "running"
     assert not is_lost(container.row)
     stop(container)
@@ -251,7 +249,7 @@ with Store.open(sys.argv[1], clock=time.time_ns) as store:
         pass
     reconcile(container)
     assert container.row.status == ("running" if moment == "after-answer" else "created")
-    stop(container)
+    stop(container, 1)
     start(container)
     assert container.row.status == "running"
 

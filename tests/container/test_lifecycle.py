@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,17 +22,16 @@ from oci.container.status import status
 from oci.errors import ContainerNotFound, NameTaken, RuntimeFailed, WrongState
 from oci.linux import mounts
 from oci.storage.store import Store
-from tests.support.containers import busybox_store, container_of
+from tests.support.containers import SLEEP, busybox_store, container_of, start_ready
 from tests.support.images import LayerBlob, tar_layer
 from tests.support.namespaces import need_mounts, rootless
 from tests.support.peers import need
 
 WHO = ("root", "single", "ranges")
 Case = Callable[[Store], None]
-SLEEP = ("sh", "-c", "trap 'exit 7' TERM; while true; do sleep 0.05; done")
 
 
-def everywhere(case: Case, who: str, folder: Path, *, layers: tuple[LayerBlob, ...] = (), **config: object) -> None:
+def everywhere(case: Case, who: str, folder: Path, *, layers: tuple[LayerBlob, ...] = (), **config: Any) -> None:
     """Run a case with a store of its own, and see that nothing is left behind."""
     need("runc")
     if who == "root":
@@ -41,7 +41,7 @@ def everywhere(case: Case, who: str, folder: Path, *, layers: tuple[LayerBlob, .
         rootless(_in_store, case, None, layers, config, ranges=who == "ranges")
 
 
-def _in_store(case: Case, folder: Path | None, layers: tuple[LayerBlob, ...], config: dict[str, object]) -> None:
+def _in_store(case: Case, folder: Path | None, layers: tuple[LayerBlob, ...], config: dict[str, Any]) -> None:
     root = (folder or Path.cwd()) / "store"
     root.mkdir(0o700)
     with busybox_store(root, *layers, **config) as store:
@@ -92,7 +92,7 @@ def test_create_start_wait_logs_and_rm(who: str, tmp_path: Path) -> None:
 def test_stop_kill_exec_restart_and_rm_of_a_running_one(who: str, tmp_path: Path) -> None:
     def case(store: Store) -> None:
         container = container_of(store, *SLEEP)
-        start(container)
+        start_ready(container)
         assert container.row.status == "running"
         with pytest.raises(WrongState, match="running"):
             start(container)
@@ -108,6 +108,9 @@ def test_stop_kill_exec_restart_and_rm_of_a_running_one(who: str, tmp_path: Path
             assert failed.value.status == number
         restart(container)
         assert container.row.status == "running"
+        kill(container)
+        wait(container)
+        start_ready(container)
         stop(container)
         assert (container.row.status, container.row.exit_code) == ("exited", 7)
         stop(container)
@@ -142,12 +145,11 @@ def test_the_stop_signal_is_the_images_or_the_one_asked_for(tmp_path: Path) -> N
         words = (
             "sh",
             "-c",
-            "trap 'exit 1' HUP; trap 'exit 2' USR1; trap 'exit 3' TERM; while true; do sleep 0.05; done",
+            "trap 'exit 1' HUP; trap 'exit 2' USR1; trap 'exit 3' TERM; echo ready; while true; do sleep 0.05; done",
         )
         for asked, expected in ((None, 1), ("USR1", 2), ("15", 3)):
             container = container_of(store, *words, stop_signal=asked)
-            start(container)
-            execute(container, ExecSettings(args=("true",)))
+            start_ready(container)
             stop(container)
             assert container.row.exit_code == expected
 
@@ -191,7 +193,7 @@ def test_rm_at_the_end_leaves_nothing_and_the_status_is_known(who: str, tmp_path
         assert not os.path.exists(container.folder)
         assert status(store) == ()
         background = container_of(store, *SLEEP, auto_remove=True)
-        start(background)
+        start_ready(background)
         stop(background)
         assert status(store) == ()
 
@@ -230,7 +232,7 @@ def test_children_that_daemonise_end_with_the_container_and_leave_no_zombies(tmp
 def test_exec_has_the_containers_environment_and_its_own(tmp_path: Path) -> None:
     def case(store: Store) -> None:
         container = container_of(store, *SLEEP, env=(("A", "1"),), workdir="/made/here")
-        start(container)
+        start_ready(container)
         script = 'test "$A$B" = 12 && test "$(pwd)" = /made/here && test "$(id -u)" = 0'
         assert execute(container, ExecSettings(args=("sh", "-c", script), env=(("B", "2"),))) == 0
         script = 'test "$(pwd)" = /tmp && test "$(id -u):$(id -g)" = 1000:1000 && test "$HOME" = /home'

@@ -163,7 +163,7 @@ def test_a_full_disk_loses_lines_but_stops_nobody(folder: int, tmp_path: Path) -
 def test_frames_come_out_however_they_are_cut() -> None:
     raw = frame(STDOUT, b"one") + frame(STDERR, b"") + frame(STDOUT, bytes(MAX_FRAME))
     for size in (1000, 3, len(raw)):
-        unframer, found = Unframer(), []
+        unframer, found = Unframer(), list[tuple[int, bytes]]()
         for start in range(0, len(raw), size):
             found += unframer.feed(raw[start : start + size])
         assert [(kind, len(data)) for kind, data in found] == [(STDOUT, 3), (STDERR, 0), (STDOUT, MAX_FRAME)]

@@ -12,6 +12,8 @@ from typing import Any
 
 from oci.container.container import Container
 from oci.container.create import create
+from oci.container.lifecycle import start
+from oci.container.logs import read_logs
 from oci.runtime.settings import RunSettings
 from oci.storage.images import find
 from oci.storage.store import Store
@@ -40,6 +42,7 @@ APPLETS = (
     *("seq", "setsid", "sha256sum", "sleep", "stat", "stty", "sync", "tail", "test", "touch", "true", "tty", "umount"),
     *("wc", "yes"),
 )
+SLEEP = ("sh", "-c", "trap 'exit 7' TERM; echo ready; while true; do sleep 0.05; done")  # until it is stopped
 NAME = "docker.io/library/busybox:latest"
 
 
@@ -100,3 +103,17 @@ def container_of(
 ) -> Container:
     """A new container that will run these words."""
     return create(store, find(store, image), RunSettings(args=args, **settings), name=name)
+
+
+def start_ready(container: Container, seconds: float = 20) -> None:
+    """Start a container that runs SLEEP, and wait until it minds its stop signal."""
+    before = _ready(container)
+    start(container)
+    deadline = time.monotonic() + seconds
+    while _ready(container) == before:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def _ready(container: Container) -> int:
+    return sum(line.data == b"ready\n" for line in read_logs(container))
