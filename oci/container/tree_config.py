@@ -60,7 +60,7 @@ def facts_of(container: Container, settings: RunSettings, root: str, root_fd: in
         hostname_file=f"{folder}/hostname",
         resolv_conf=f"{folder}/resolv.conf",
         volumes=volumes,
-        cgroup=f"/ocikit-{container.id}" if maps.identity else None,
+        cgroup=f"/{store.cgroup_name(container.id)}" if maps.identity else None,
         init_program=_init_program() if settings.init else None,
     )
 

@@ -26,6 +26,6 @@ class Facts(Record):
     hostname_file: str | None = None
     resolv_conf: str | None = None
     volumes: Mapping[str, str] = field(default_factory=dict, hash=False)  # a mount's target → the volume's data folder
-    cgroup: str | None = None  # "/ocikit-<id>"; None: the runtime makes none
+    cgroup: str | None = None  # "/ocikit-<store>-<id>"; None: the runtime makes none
     init_program: str | None = None  # of this machine; bound to mounts.INIT_TARGET for --init
     network_namespace: str | None = None  # the path of one that is there already

@@ -5,11 +5,11 @@
                          is not there; our own mounts end with their processes (docs/drivers.md)
 `stale-runtime-state`    a runtime (`run/…/<id>`) knows a container that the store doesn't          removed, unless a
                                                                                                     process of it lives
-`stale-cgroup`           a cgroup `ocikit-<id>` without processes, of no container                  removed
+`stale-cgroup`           a cgroup of this store without processes, of no container                  removed
 =======================  =========================================================================  ==================
 
-Other stores of this machine have containers too: a cgroup in which anything lives is never looked at twice, nor one
-that is so new that its first process may be on its way into it.
+Cgroups of other stores of this machine have other names (Place.cgroup_name). One in which anything lives is never
+looked at twice, nor one that is so new that its first process may be on its way into it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from oci.errors import StoreError
 from oci.storage.finding import Finding, Mend, UnmendedError
-from oci.storage.processes import PREFIX, cgroups_named, processes_in, runtime_process
+from oci.storage.processes import cgroups_named, processes_in, runtime_process
 from oci.storage.volume_data import remove_folder
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def find(store: Store) -> Iterator[Finding]:
     known = {container_id for (container_id,) in store.state.all("SELECT id FROM containers")}
     yield from _mounts(store, known)
     yield from _states(store, known)
-    yield from _cgroups(known, store.clock())
+    yield from _cgroups(store, known)
 
 
 def _mounts(store: Store, known: set[str]) -> Iterator[Finding]:
@@ -79,9 +79,10 @@ def _states(store: Store, known: set[str]) -> Iterator[Finding]:
                 )
 
 
-def _cgroups(known: set[str], now: int) -> Iterator[Finding]:
-    for path in cgroups_named():
-        container_id = os.path.basename(path).removeprefix(PREFIX)
+def _cgroups(store: Store, known: set[str]) -> Iterator[Finding]:
+    beginning, now = store.cgroup_name(), store.clock()
+    for path in cgroups_named(beginning):
+        container_id = os.path.basename(path).removeprefix(beginning)
         if container_id in known or not _ID.fullmatch(container_id) or processes_in(path):
             continue
         with suppress(FileNotFoundError):

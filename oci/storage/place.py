@@ -33,6 +33,11 @@ class Place:
         """The tree of the layer of that id, there or not."""
         return f"{self.root}/layers/{layer_id}/fs"
 
+    def cgroup_name(self, container_id: str = "") -> str:
+        """The name of a container's cgroup: it says whose, machines have several stores. Without ID: how all begin."""
+        tag = self.state.settle_fact("cgroups", os.urandom(4).hex())
+        return f"ocikit-{tag}-{container_id}"
+
     # The lock of the whole store
 
     @contextmanager

@@ -1,8 +1,8 @@
 """Processes of a container, for who only has a folder or a cgroup of it: nothing may be removed under a living one.
 
 A supervisor has the container's tree mounted in a mount namespace of its own, a runtime keeps the first process in
-`run/<runtime>/<id>/` (runc and crun: state.json or status), a cgroup `ocikit-<id>` lists its processes, and whatever
-else works on a container has its ID among its arguments. All four are asked.
+`run/<runtime>/<id>/` (runc and crun: state.json or status), a cgroup `ocikit-<store>-<id>` lists its processes, and
+whatever else works on a container has its ID among its arguments. All four are asked.
 """
 
 from __future__ import annotations
@@ -19,9 +19,17 @@ if TYPE_CHECKING:
     from oci.linux.process import Identity
     from oci.storage.store import Store
 
-__all__ = ["cgroups_named", "hierarchies", "kill_and_wait", "processes_in", "processes_of", "runtime_process"]
+__all__ = [
+    "cgroups_named",
+    "cgroups_of",
+    "hierarchies",
+    "kill_and_wait",
+    "processes_in",
+    "processes_of",
+    "runtime_process",
+]
 
-PREFIX = "ocikit-"
+PREFIX = "ocikit-"  # of every store's; Place.cgroup_name has the rest
 MAX_STATE = 1 << 20  # bytes of a runtime's state file; runc's have 30 KB
 MAX_CMDLINE = 4096
 _PATIENCE = 10_000  # milliseconds for a killed process to go
@@ -34,7 +42,7 @@ def processes_of(store: Store, container_id: str) -> tuple[int, ...]:
         pid = runtime_process(folder)
         if pid is not None:
             found.add(pid)
-    for cgroup in cgroups_named(PREFIX + container_id):
+    for cgroup in cgroups_of(container_id):
         found.update(processes_in(cgroup))
     return tuple(sorted(found))
 
@@ -103,15 +111,18 @@ def _with_mount(container_id: str) -> Iterator[int]:
                         yield int(name)
 
 
-def cgroups_named(name: str | None = None) -> tuple[str, ...]:
-    """The cgroups of that name at the top of every hierarchy; with None all that begin as ours do."""
+def cgroups_of(container_id: str) -> tuple[str, ...]:
+    """A container's cgroups, one in each hierarchy; the store may have got a new database, and a new name, since."""
+    return tuple(path for path in cgroups_named(PREFIX) if path.endswith(f"-{container_id}"))
+
+
+def cgroups_named(beginning: str) -> tuple[str, ...]:
+    """The cgroups at the top of every hierarchy whose names begin like that."""
     found = []
     for parent in hierarchies():
         with suppress(OSError):
-            for one in sorted(os.listdir(parent)):
-                path = f"{parent}/{one}"
-                if (one == name if name is not None else one.startswith(PREFIX)) and os.path.isdir(path):
-                    found.append(path)
+            paths = [f"{parent}/{name}" for name in sorted(os.listdir(parent)) if name.startswith(beginning)]
+            found += [path for path in paths if os.path.isdir(path)]
     return tuple(found)
 
 

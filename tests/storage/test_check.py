@@ -461,23 +461,25 @@ def test_what_a_runtime_knows_of_containers_that_are_no_more(store: Store) -> No
 
 
 def test_cgroups_of_containers_that_are_no_more(store: Store) -> None:
-    from oci.storage.processes import cgroups_named, hierarchies
+    from oci.storage.processes import cgroups_of, hierarchies
 
     parents = hierarchies()
     if not parents or not os.access(parents[0], os.W_OK):
         pytest.skip("no cgroups that can be written")
-    name = f"ocikit-{new_id()}"
-    path = f"{parents[0]}/{name}"
+    container_id = new_id()
+    path = f"{parents[0]}/{store.cgroup_name(container_id)}"
     try:
         os.mkdir(path)
     except OSError as error:
         pytest.skip(f"cgroups can't be made here: {error.strerror}")
     try:
-        assert cgroups_named(name) == (path,)
+        assert cgroups_of(container_id) == (path,)
         assert path not in [finding.where for finding in check(store)]  # another store may just be making it
         store.clock = lambda: time.time_ns() + 120 * 10**9
         found = [finding for finding in check(store) if finding.where == path]
         assert [finding.code for finding in found] == ["stale-cgroup"]
+        store.state.set_fact("cgroups", "00000000")
+        assert path not in [finding.where for finding in check(store)]  # another store's
         assert repair(store, found)[0].done
         assert not os.path.exists(path)
     finally:
