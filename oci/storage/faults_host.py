@@ -86,7 +86,8 @@ def _cgroups(store: Store, known: set[str]) -> Iterator[Finding]:
         if container_id in known or not _ID.fullmatch(container_id) or processes_in(path):
             continue
         with suppress(FileNotFoundError):
-            if now - os.stat(path).st_ctime_ns < MIN_AGE:
+            status = os.stat(path)
+            if status.st_uid != os.geteuid() or now - status.st_ctime_ns < MIN_AGE:
                 continue
             message = "a cgroup without processes, of no container"
             yield Finding(code="stale-cgroup", where=path, message=message, subject=path)
