@@ -116,6 +116,8 @@ def rlimits(asked: Iterable[UlimitSetting], hard_of: Callable[[int], int]) -> li
 def resources(settings: RunSettings, cgroups: Cgroups, *, initial: bool, cpus: int) -> dict[str, object]:
     """The document's `resources` without its devices, {} where nothing was asked for. Raises InvalidInput."""
     asked = _asked(settings)
+    if not initial:
+        asked = {option: asked[option] for option in asked if option not in _no_limit(settings)}
     if not asked:
         return {}
     if not initial:
@@ -146,6 +148,16 @@ def _asked(settings: RunSettings) -> Mapping[str, tuple[str, ...]]:
         "--pids-limit": (settings.pids_limit, ("pids",)),
     }
     return {option: controllers for option, (value, controllers) in needs.items() if value is not None}
+
+
+def _no_limit(settings: RunSettings) -> frozenset[str]:
+    """Options that ask for no limit: that can be had without a cgroup."""
+    said = {
+        "--memory-swap": settings.memory_swap == -1,
+        "--cpu-shares": settings.cpu_shares == 0,
+        "--pids-limit": settings.pids_limit in (-1, 0),
+    }
+    return frozenset(option for option, none in said.items() if none)
 
 
 def _memory(settings: RunSettings, cgroups: Cgroups) -> dict[str, object]:

@@ -63,6 +63,13 @@ def test_what_this_machine_cannot_do_is_refused_not_forgotten() -> None:
         resources(RunSettings(cpus=1), ALL, initial=False, cpus=4)
 
 
+def test_no_limit_can_be_had_without_cgroups() -> None:
+    none = RunSettings(pids_limit=-1, memory_swap=-1, cpu_shares=0)
+    assert resources(none, ALL, initial=False, cpus=4) == {}
+    with pytest.raises(InvalidInput, match="--memory: needs cgroups"):
+        resources(none.replace(memory=64 * MIB), ALL, initial=False, cpus=4)
+
+
 HYBRID = b"""31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw
 35 31 0:32 / /sys/fs/cgroup/memory rw,relatime shared:3 - cgroup cgroup rw,memory
 33 31 0:30 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct
