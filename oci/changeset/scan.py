@@ -12,7 +12,7 @@ Order: a directory before what is in it, names in byte order, each directory's w
   then nothing later than `clamp_mtime`, if given.
 * **extended attributes**: those that mean the same in any place (ownership.py), of files and directories. POSIX ACLs
   are left out: they hold ids of this machine's users.
-* **hard links**: the first path in order is the file, the others link to it.
+* **hard links**: the first path in order is the file, the others link to it, with the same attributes.
 * **sparse files** are written plain, holes as zeros (the compressor takes them back to nearly nothing).
 * **data** that is no layer's (`data=True`, a volume) keeps more: names and extended attributes that would be marks in a
   layer, POSIX ACLs as owners, and sparse files with their holes (`Entry.sparse`; only what is stored is handed out).
@@ -143,6 +143,7 @@ class Scan:
         self._uids: dict[int, int] = {}
         self._gids: dict[int, int] = {}
         self._links: dict[tuple[int, int], bytes] = {}
+        self._noted: dict[bytes, tuple[int, int]] = {}  # files of several names → the owner that is noted on them
         self._levels: list[_Level] = []
         self._held = -1  # descriptor of the file whose data the caller may be reading
         self._skip = False
@@ -268,7 +269,9 @@ class Scan:
         if status.st_nlink == 1:
             self.inode = None
         elif (first := self._first_name(status, path)) != path:
-            return self._entry(path, HARDLINK, status, None, first), ()
+            entry = self._entry(path, HARDLINK, status, None, first)
+            entry.uid, entry.gid = self._noted.get(first, (entry.uid, entry.gid))
+            return entry, ()
         entry = self._entry(path, FILE, status, self._xattrs(fd))
         entry.size = entry.stored_size = size = status.st_size
         if self._data and status.st_blocks * 512 < size and (extents := _extents(fd, size)) is not None:
@@ -395,6 +398,8 @@ class Scan:
             entry.uid = uid
         if self._all_gid is None and gid is not None:
             entry.gid = gid
+        if self.inode is not None:
+            self._noted[entry.name] = entry.uid, entry.gid
 
     # Plumbing
 

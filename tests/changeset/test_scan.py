@@ -192,6 +192,18 @@ def test_an_owner_noted_by_a_rootless_unpack_is_the_owner(tree: Path) -> None:
     assert entries(tree, owner=(1, 2))[b"x"].uid == 1
 
 
+def test_all_names_of_a_file_have_the_owner_that_is_noted_on_it(tree: Path) -> None:
+    for name in ("a", "plain"):
+        (tree / name).touch()
+        os.link(tree / name, tree / f"{name}2")
+    os.setxattr(tree / "a", "user.rootlesscontainers", b"\x08\x21\x10\x22")
+    found = entries(tree, owner=(7, 8))
+    assert {(entry.uid, entry.gid) for entry in found.values()} == {(7, 8)}
+    found = entries(tree)
+    assert found[b"a2"].linkname == b"a"
+    assert [(found[name].uid, found[name].gid) for name in (b"a", b"a2", b"plain2")] == [(33, 34), (33, 34), (0, 0)]
+
+
 def test_a_note_of_an_owner_that_is_none_is_an_error(tree: Path) -> None:
     (tree / "x").touch()
     os.setxattr(tree / "x", "user.rootlesscontainers", b"\x08\xe8")
