@@ -7,10 +7,10 @@ path through a link: what it says is the place itself.
 
 from __future__ import annotations
 
+import errno
 import os
 import posixpath
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 
 from oci.errors import InvalidInput, show
 
@@ -18,8 +18,12 @@ __all__ = ["absolute", "below", "settle"]
 
 MAX_LINKS = 40  # symbolic links in one path, as the kernel has it
 MAX_PATH = 4095  # bytes of a path, as the kernel has it
+MAX_LEVELS = 500  # directories on the way to a path, each of them held open; a process may often have 1024
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# No link, no directory, nothing there, or closed to us: the name stays as written. After any other error it isn't known
+# what is there, and a link that was taken for none would lead wherever it says (CVE-2024-21626).
+_NO_WAY = (errno.EINVAL, errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EACCES)
 
 
 def absolute(path: str, what: str) -> str:
@@ -50,22 +54,34 @@ def settle(root_fd: int, path: str, what: str, mounted: Collection[str] | Mappin
     that isn't known.
     """
     path = absolute(path, what)
-    walk = _Walk(root_fd, mounted)
+    walk = _Walk(mounted)
     try:
+        walk.begin(root_fd)
         return absolute(walk.go(path), what)
     except RecursionError:
         raise InvalidInput(f"{what} {show(path)!r}: more than {MAX_LINKS} symbolic links in the image") from None
+    except _TooDeepError:
+        raise InvalidInput(f"{what} {show(path)!r}: more than {MAX_LEVELS} directories deep") from None
+    except OSError as error:
+        raise InvalidInput(f"{what} {show(path)!r} can't be looked for: {error.strerror}") from None
     finally:
         walk.close()
+
+
+class _TooDeepError(Exception):
+    """More directories than may be held open."""
 
 
 class _Walk:
     """The names so far, and open directories of as many of them as are there."""
 
-    def __init__(self, root_fd: int, mounted: Collection[str] | Mapping[str, str | None]) -> None:
+    def __init__(self, mounted: Collection[str] | Mapping[str, str | None]) -> None:
         self._mounted = mounted if isinstance(mounted, Mapping) else dict.fromkeys(mounted)
         self._names: list[str] = []
-        self._open = [os.dup(root_fd)]
+        self._open: list[int] = []
+
+    def begin(self, root_fd: int) -> None:
+        self._open.append(os.dup(root_fd))
 
     def close(self) -> None:
         self._keep(0)
@@ -106,10 +122,18 @@ class _Walk:
         if place in self._mounted:
             self._enter_mount(place)
         elif here is not None:
-            with suppress(OSError):  # no link, or nothing there
+            try:
                 return os.readlink(name, dir_fd=here)
-            with suppress(OSError):  # a file, or nothing there: what follows stays as written
+            except OSError as error:
+                if error.errno not in _NO_WAY:
+                    raise
+            if len(self._open) > MAX_LEVELS:
+                raise _TooDeepError
+            try:
                 self._open.append(os.open(name, _DIRECTORY, dir_fd=here))
+            except OSError as error:  # a file, or nothing there: what follows stays as written
+                if error.errno not in _NO_WAY:
+                    raise
         self._names.append(name)
         return None
 
@@ -117,5 +141,8 @@ class _Walk:
         """Go on in the folder that will be mounted there, where it is known and the way to it is."""
         source = self._mounted[place]
         if source is not None and len(self._open) == len(self._names) + 1:
-            with suppress(OSError):
+            try:
                 self._open.append(os.open(source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+            except OSError as error:  # a file
+                if error.errno not in _NO_WAY:
+                    raise

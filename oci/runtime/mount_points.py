@@ -5,6 +5,7 @@ Apart from config.py, so that making a container imports nothing of what only it
 
 from __future__ import annotations
 
+from oci.errors import LimitExceeded
 from oci.runtime import mounts
 from oci.runtime.inside import absolute, below, settle
 from oci.runtime.settings import RunSettings
@@ -12,6 +13,9 @@ from oci.spec.config import ImageConfig
 from oci.spec.record import Record
 
 __all__ = ["MountPoint", "image_volumes", "mount_points", "working_directory"]
+
+
+MAX_VOLUMES = 1000  # that an image declares: each is a folder and a row for every container of it
 
 
 class MountPoint(Record):
@@ -34,9 +38,15 @@ def working_directory(image: ImageConfig, settings: RunSettings) -> str:
 
 
 def image_volumes(image: ImageConfig, settings: RunSettings) -> tuple[str, ...]:
-    """Paths of the image's Volumes for which nothing was asked: each wants an anonymous volume. Raises InvalidInput."""
+    """Paths of the image's Volumes for which nothing was asked: each wants an anonymous volume.
+
+    Raises InvalidInput, LimitExceeded.
+    """
+    declared = image.run.volumes or ()
+    if len(declared) > MAX_VOLUMES:
+        raise LimitExceeded("volumes of the image", MAX_VOLUMES, len(declared))
     asked = {absolute(mount.target, "mount") for mount in settings.mounts}
-    paths = dict.fromkeys(absolute(path, "volume of the image") for path in image.run.volumes or ())
+    paths = dict.fromkeys(absolute(path, "volume of the image") for path in declared)
     return tuple(path for path in paths if path not in asked)
 
 

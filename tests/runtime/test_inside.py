@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from oci.errors import InvalidInput
-from oci.runtime.inside import MAX_PATH, absolute, below, settle
+from oci.runtime.inside import MAX_LEVELS, MAX_PATH, absolute, below, settle
 
 
 @pytest.fixture
@@ -111,3 +112,27 @@ def test_below() -> None:
     assert below("/a/b", "/a")
     assert below("/a", "/")
     assert not below("/ab", "/a")
+
+
+def test_a_link_so_deep_that_descriptors_run_out_is_no_name(tmp_path: Path) -> None:
+    deep = "a/" * (MAX_LEVELS + 1)
+    (tmp_path / deep).mkdir(parents=True)
+    (tmp_path / deep / "link").symlink_to("/proc/self/fd/7")
+    (tmp_path / "b/c").mkdir(parents=True)
+    (tmp_path / "b/c/link").symlink_to("/proc/self/fd/7")
+    fd = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        with pytest.raises(InvalidInput, match=f"more than {MAX_LEVELS} directories deep"):
+            settle(fd, f"/{deep}link", "place")
+        spare = os.dup(fd)  # the lowest number that is free
+        os.close(spare)
+        for more in range(3):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (spare + more, before[1]))
+            with pytest.raises(InvalidInput, match="can't be looked for: Too many open files"):
+                settle(fd, "/b/c/link", "place")
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        assert settle(fd, "/b/c/link", "place") == "/proc/self/fd/7"
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        os.close(fd)

@@ -1,0 +1,37 @@
+"""Images made to harm who makes a container of them: refused in one line, soon, with nothing left behind."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from oci.container.lifecycle import start
+from oci.errors import LimitExceeded, RuntimeFailed
+from oci.runtime.inside import MAX_LEVELS
+from oci.runtime.mount_points import MAX_VOLUMES
+from tests.support.containers import busybox_store, container_of
+from tests.support.images import tar_layer
+from tests.support.namespaces import need_mounts
+from tests.support.peers import need
+
+
+def test_more_volumes_than_anybody_needs(tmp_path: Path) -> None:
+    with busybox_store(tmp_path, Volumes={f"/v{number}": {} for number in range(MAX_VOLUMES + 1)}) as store:
+        with pytest.raises(LimitExceeded, match="volumes of the image"):
+            container_of(store)
+        assert os.listdir(tmp_path / "volumes") == os.listdir(tmp_path / "containers") == []
+
+
+def test_a_working_directory_so_deep_that_its_link_is_not_seen(tmp_path: Path) -> None:
+    """CVE-2024-21626, behind more directories than a process may have files open."""
+    need("runc")
+    need_mounts()
+    deep = "a/" * (MAX_LEVELS + 1)
+    link = tar_layer({deep[: 2 * depth]: None for depth in range(1, MAX_LEVELS + 2)})
+    more = tar_layer({f"{deep}link": ("symlink", "/proc/self/fd/7")})
+    with busybox_store(tmp_path, link, more, WorkingDir=f"/{deep}link") as store:
+        box = container_of(store, "pwd")
+        with pytest.raises(RuntimeFailed, match=f"more than {MAX_LEVELS} directories deep"):
+            start(box)
