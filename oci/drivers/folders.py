@@ -7,6 +7,7 @@ A container may change its own files meanwhile: what is no directory any more is
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections import OrderedDict
@@ -129,7 +130,7 @@ def _open_directory(name: str | bytes, parent: int | None, modes: dict[int, int]
     try:
         status = os.fstat(handle)
         if status.st_uid != os.geteuid():
-            raise PermissionError(13, os.strerror(13), name)
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
         mode = status.st_mode & 0o7777
         this = f"/proc/self/fd/{handle}"  # leads to what was looked at, whatever has its name by now
         os.chmod(this, mode | 0o700)
@@ -153,7 +154,7 @@ def open_file(name: bytes, dir_fd: int) -> int:
     try:
         status = os.fstat(handle)
         if status.st_uid != os.geteuid() or not stat.S_ISREG(status.st_mode):
-            raise PermissionError(13, os.strerror(13), name)
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
         mode = status.st_mode & 0o7777
         this = f"/proc/self/fd/{handle}"
         os.chmod(this, mode | 0o400)

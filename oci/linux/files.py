@@ -10,14 +10,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import suppress
 from functools import cache
 
-from oci.errors import LimitExceeded, show
 from oci.linux import calls
 from oci.linux.calls import StrPath
 
-__all__ = ["clone", "copy_range", "exchange", "make_directories_in_root", "open_in_root", "read_in_root"]
+__all__ = ["clone", "copy_range", "exchange", "open_in_root"]
 
 RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_IN_ROOT = 0x10
@@ -250,66 +248,6 @@ def _device_of_proc() -> int:
         return os.stat("/proc/self/stat").st_dev
     except OSError:
         return -1
-
-
-def make_directories_in_root(root_fd: int, path: bytes | str, mode: int = 0o755) -> int:
-    """Open the directory `path` inside the root, making what is missing of it; links are followed within the root.
-
-    New directories have `mode` less the umask. Raises NotADirectoryError where something else is in the way, and
-    FileNotFoundError for a dangling link there.
-    """
-    raw = calls.text(path)
-    if len(raw) >= MAX_PATH:
-        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), os.fsdecode(raw))
-    flags = os.O_RDONLY | os.O_DIRECTORY
-    try:
-        return open_in_root(root_fd, raw or b"/", flags)
-    except FileNotFoundError:
-        pass
-    # Names as they are written, not as they lead: `a/../b` makes no `a`, as Docker cleans a path first.
-    cleaned: list[bytes] = []
-    for name in raw.split(b"/"):
-        if name == b"..":
-            del cleaned[-1:]
-        elif name not in (b"", b"."):
-            cleaned.append(name)
-    here = open_in_root(root_fd, b"/", os.O_PATH | os.O_DIRECTORY)
-    try:
-        for depth, name in enumerate(cleaned, 1):
-            so_far = b"/".join(cleaned[:depth])
-            try:
-                deeper = open_in_root(root_fd, so_far, os.O_PATH | os.O_DIRECTORY)
-            except FileNotFoundError:
-                with suppress(FileExistsError):  # a dangling link, or somebody was quicker
-                    os.mkdir(name, mode, dir_fd=here)
-                deeper = open_in_root(root_fd, so_far, os.O_PATH | os.O_DIRECTORY)
-            os.close(here)
-            here = deeper
-        return os.open(b".", flags | os.O_CLOEXEC, dir_fd=here)
-    finally:
-        os.close(here)
-
-
-def read_in_root(root_fd: int, path: bytes | str, *, limit: int) -> bytes:
-    """The bytes of a regular file inside the root.
-
-    Raises FileNotFoundError, other OSErrors (EINVAL for what is no regular file: a pipe would block, a device do
-    anything), and LimitExceeded for more than `limit` bytes.
-    """
-    fd = open_in_root(root_fd, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", os.fsdecode(path))
-        parts: list[bytes] = []
-        left = limit + 1
-        while left and (part := os.read(fd, min(left, 1 << 20))):
-            parts.append(part)
-            left -= len(part)
-        if not left:
-            raise LimitExceeded(f"bytes of {show(path)}", limit)
-        return b"".join(parts)
-    finally:
-        os.close(fd)
 
 
 # _IOW(0x94, 9, int) of linux/fs.h; the bits of a direction differ on these architectures.

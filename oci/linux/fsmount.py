@@ -25,6 +25,7 @@ _SET_FLAG, _SET_STRING, _SET_FD, _CREATE = 0, 1, 5, 6
 _OPEN_TREE_CLONE = 1
 _OPEN_TREE_CLOEXEC = os.O_CLOEXEC
 _MOVE_MOUNT_F_EMPTY_PATH = 0x4
+_MOVE_MOUNT_T_EMPTY_PATH = 0x40
 
 MAX_STRING = 255  # bytes of a value that fsconfig takes as text
 _MAX_MESSAGES = 16  # lines of a context's log that are put into an error
@@ -298,5 +299,5 @@ def open_tree(path: StrPath, *, recursive: bool = False, dir_fd: int = AT_FDCWD)
 def attach(fd: int, target: StrPath, *, dir_fd: int = AT_FDCWD) -> None:
     """Show a detached mount at `target` (move_mount(2)); an empty `target` is `dir_fd` itself."""
     raw = calls.text(target)
-    flags = _MOVE_MOUNT_F_EMPTY_PATH | (0 if raw else 0x40)  # 0x40: MOVE_MOUNT_T_EMPTY_PATH
+    flags = _MOVE_MOUNT_F_EMPTY_PATH | (0 if raw else _MOVE_MOUNT_T_EMPTY_PATH)
     calls.syscall("move_mount", fd, b"", dir_fd, raw, flags, path=target)

@@ -6,6 +6,7 @@ clock ticks since boot) and the boot it belongs to is one.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal as signals
 
@@ -51,7 +52,7 @@ def identity(pid: int) -> Identity:
     """The identity of a living process. Raises ProcessLookupError when there is none of that pid."""
     found = _stat(pid)
     if found is None:
-        raise ProcessLookupError(3, "no such process", f"/proc/{pid}")
+        raise ProcessLookupError(errno.ESRCH, "no such process", f"/proc/{pid}")
     return Identity(pid=pid, start=found[1], boot_id=boot_id())
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from oci.errors import LimitExceeded
 from oci.linux import files
 
 Opener = Callable[..., int]
@@ -234,50 +233,3 @@ def test_the_kernel_is_asked_again_when_a_rename_came_between(root: int, monkeyp
     files._has_openat2()
     monkeypatch.setattr(files, "openat2", twice)
     assert said(files.open_in_root, root, "abs", HERE) == ("file", "inside")
-
-
-# Directories that are made, files that are read
-
-
-def test_directories_are_made_inside_with_what_links_say(root: int, tmp_path: Path) -> None:
-    top = tmp_path / "root"
-    for path, there in {
-        "a/b/c": "a/b/c",
-        "/dirlink/x/y": "dir/x/y",
-        "to_root/../../../z": "z",
-        "q/../r": "r",
-        "dir/sub": "dir/sub",
-        "": ".",
-        "/": ".",
-    }.items():
-        fd = files.make_directories_in_root(root, path, 0o755)
-        assert os.fstat(fd).st_ino == (top / there).stat().st_ino, path
-        os.close(fd)
-    assert not (top / "q").exists()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["outside", "root"]
-
-
-@pytest.mark.parametrize(
-    ("path", "error"),
-    [
-        ("file/x", NotADirectoryError),
-        ("file", NotADirectoryError),
-        ("dangling/x", FileNotFoundError),
-        ("loop/x", OSError),
-    ],
-)
-def test_no_directory_is_made_through_what_is_none(root: int, path: str, error: type[OSError]) -> None:
-    with pytest.raises(error):
-        files.make_directories_in_root(root, path)
-
-
-def test_reading_is_bounded_and_takes_regular_files_only(root: int) -> None:
-    assert files.read_in_root(root, "abs", limit=6) == b"inside"
-    with pytest.raises(LimitExceeded, match="abs"):
-        files.read_in_root(root, "abs", limit=5)
-    os.mkfifo("pipe", dir_fd=root)
-    for name in ("pipe", "dir"):
-        with pytest.raises(OSError, match="not a regular file"):
-            files.read_in_root(root, name, limit=5)
-    with pytest.raises(FileNotFoundError):
-        files.read_in_root(root, "missing", limit=5)
