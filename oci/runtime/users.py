@@ -8,8 +8,10 @@ nothing, ``""``      0:0; home and supplementary groups as passwd and group have
 ===================  ===================================================================================
 
 Both files are an image's, so anything: they are opened within its root (no link leads out), have to be plain files,
-and are read up to a limit. A line that isn't a proper entry is passed over: docker takes a missing number for 0, which
-would make root of a typing error. Ids go up to 2^31-1, as everywhere in docker.
+and are read up to a limit. Runtimes read them too, when the container has its /proc and /dev: where a link leads there,
+they would wait for the kernel's next message (/proc/kmsg), so it is refused. A line that isn't a proper entry is passed
+over: docker takes a missing number for 0, which would make root of a typing error. Ids go up to 2^31-1, as everywhere
+in docker.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import stat
 from collections.abc import Iterator, Sequence
 
 from oci.errors import InvalidInput, LimitExceeded, show
+from oci.runtime.inside import below, settle
 from oci.spec.record import Record
 
 __all__ = ["User", "resolve_user"]
@@ -53,6 +56,8 @@ class _Group(Record):
 
 def resolve_user(root_fd: int, text: str | None, group_add: Sequence[str] = ()) -> User:
     """USER, UID, USER:GROUP, … → ids, as the image behind `root_fd` has them. Raises InvalidInput, LimitExceeded."""
+    for path in ("/etc/passwd", "/etc/group"):
+        _check_file(root_fd, path)
     wanted, _, group = (text or "").partition(":")
     account = _account(root_fd, wanted)
     gid, groups = account.gid, []
@@ -71,6 +76,14 @@ def resolve_user(root_fd: int, text: str | None, group_add: Sequence[str] = ()) 
     return User(
         uid=account.uid, gid=gid, groups=tuple(dict.fromkeys(groups)), home=account.home or "/", name=account.name
     )
+
+
+def _check_file(root_fd: int, path: str) -> None:
+    """Raise InvalidInput for what no runtime should open."""
+    _close(_find(root_fd, path))
+    place = settle(root_fd, path, "the image's file")
+    if any(below(place, other) for other in ("/proc", "/sys", "/dev")):
+        raise InvalidInput(f"the image's {path} leads to {show(place)}, which is not a file of the image")
 
 
 def _account(root_fd: int, wanted: str) -> _Account:
@@ -138,29 +151,47 @@ def _entries(root_fd: int, path: str, least: int) -> Iterator[list[str]]:
 
 def read_plain(root_fd: int, path: str, limit: int = MAX_FILE) -> bytes:
     """A plain file inside a root, b"" where there is none. Raises InvalidInput, LimitExceeded."""
-    from oci.linux.files import open_in_root
-
-    try:
-        found = open_in_root(root_fd, path, os.O_PATH | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
+    found = _find(root_fd, path)
+    if found is None:
         return b""
-    except OSError as error:
-        raise InvalidInput(f"the image's {path} can't be opened: {os.strerror(error.errno or 0)}") from None
     try:
-        kind = os.fstat(found)
-        if not stat.S_ISREG(kind.st_mode):  # opening a device or a fifo would do something, or wait for somebody
-            raise InvalidInput(f"the image's {path} is not a file")
-        if kind.st_size > limit:
-            raise LimitExceeded(f"size of the image's {path} in bytes", limit, kind.st_size)
+        size = os.fstat(found).st_size
+        if size > limit:
+            raise LimitExceeded(f"size of the image's {path} in bytes", limit, size)
         return _read(found, path, limit)
     finally:
         os.close(found)
 
 
+def _find(root_fd: int, path: str) -> int | None:
+    """A plain file inside a root, found and not opened; None where there is none. Raises InvalidInput."""
+    from oci.linux.files import open_in_root
+
+    try:
+        found = open_in_root(root_fd, path, os.O_PATH | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise InvalidInput(f"the image's {path} can't be opened: {os.strerror(error.errno or 0)}") from None
+    if not stat.S_ISREG(os.fstat(found).st_mode):  # opening a device or a fifo would do something, or wait for somebody
+        os.close(found)
+        raise InvalidInput(f"the image's {path} is not a file")
+    return found
+
+
+def _close(fd: int | None) -> None:
+    if fd is not None:
+        os.close(fd)
+
+
 def _read(found: int, path: str, limit: int) -> bytes:
     try:
-        with open(f"/proc/self/fd/{found}", "rb") as file:  # the very file that was looked at
-            raw = file.read(limit + 1)
+        # The very file that was looked at. Some of /proc wait when they are read, unless they are told not to.
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        with open(os.open(f"/proc/self/fd/{found}", flags), "rb", buffering=0) as file:
+            raw = b""
+            while len(raw) <= limit and (more := file.read(limit + 1 - len(raw))):
+                raw += more
     except OSError as error:
         raise InvalidInput(f"the image's {path} can't be read: {os.strerror(error.errno or 0)}") from None
     if len(raw) > limit:

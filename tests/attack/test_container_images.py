@@ -35,3 +35,14 @@ def test_a_working_directory_so_deep_that_its_link_is_not_seen(tmp_path: Path) -
         box = container_of(store, "pwd")
         with pytest.raises(RuntimeFailed, match=f"more than {MAX_LEVELS} directories deep"):
             start(box)
+
+
+@pytest.mark.parametrize(("name", "target"), [("passwd", "/proc/kmsg"), ("group", "../../dev/stdin"), ("group", "own")])
+def test_users_that_a_runtime_would_wait_for(tmp_path: Path, name: str, target: str) -> None:
+    need("runc")
+    need_mounts()
+    layer = tar_layer({f"etc/{name}": ("symlink", target), "etc/own": ("fifo", "")})
+    with busybox_store(tmp_path, layer) as store:
+        box = container_of(store, "true")
+        with pytest.raises(RuntimeFailed, match=f"the image's /etc/{name} (leads to /(proc|dev)/|is not a file)"):
+            start(box)

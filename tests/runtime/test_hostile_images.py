@@ -70,7 +70,10 @@ def test_a_passwd_of_a_gibibyte() -> None:
 
 
 def test_a_passwd_that_is_this_machines() -> None:
-    box = contain("id -un", RunSettings(user="0"), extra=Extra(prepare=link("etc/passwd", "/proc/1/root/etc/passwd")))
+    for target in ("/proc/1/root/etc/passwd", "/dev/stdin", "../sys/kernel/uevent_helper"):
+        refused("the image's /etc/passwd leads to /[psd].* which is not a file", prepare=link("etc/passwd", target))
+    outside = "../../../../../etc/shadow"
+    box = contain("id -un", RunSettings(user="0"), extra=Extra(prepare=link("etc/passwd", outside)))
     assert box.status == 1  # looked for inside: no such file, no name
 
 
