@@ -10,7 +10,7 @@ from oci.errors import ConfigurationError
 if TYPE_CHECKING:
     from oci.runtime.settings import RunSettings
 
-__all__ = ["STOP_TIMEOUT", "parse_signal", "signal_name", "stop_signal", "stop_timeout"]
+__all__ = ["STOP_TIMEOUT", "parse_signal", "stop_signal", "stop_timeout"]
 
 STOP_TIMEOUT = 10  # seconds between the stop signal and SIGKILL: docker's
 
@@ -37,14 +37,6 @@ def parse_signal(text: int | str, *, where: str = "signal") -> int:
     if found is None or found not in range(1, _HIGHEST + 1):
         raise ConfigurationError(where, f"there is no signal {str(text)[:40]!r}; as in TERM, SIGTERM, 15, RTMIN+3")
     return int(found)
-
-
-def signal_name(number: int) -> str:
-    """ "SIGTERM" of 15; the number where it has no name."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def stop_signal(settings: RunSettings) -> int:

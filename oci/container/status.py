@@ -12,8 +12,8 @@ running                        its supervisor died before the program was starte
 created, exited                the runtime has state of it, and nobody is just starting it: that goes
 =============================  ==========================================================================
 
-A container whose supervisor was killed but whose processes live is running, with nobody who keeps its log
-(`is_lost`): it can be stopped, killed and removed.
+A container whose supervisor was killed but whose processes live is running, with nobody who keeps its log:
+it can be stopped, killed and removed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from oci.storage.containers import ContainerRow
     from oci.storage.store import Store
 
-__all__ = ["is_lost", "is_running", "put_right", "reconcile", "status"]
+__all__ = ["is_running", "put_right", "reconcile", "status"]
 
 REBOOTED = "the machine was restarted while it ran"
 CUT_SHORT = "its start was interrupted"
@@ -63,11 +63,6 @@ def is_running(container: Container) -> bool:
     except ContainerNotFound:
         return False
     return row.status == "running" and (_lives(row, "supervisor") or _lives(row, "init"))
-
-
-def is_lost(row: ContainerRow) -> bool:
-    """Whether a container runs without its supervisor: its output is kept no more, its exit code won't be known."""
-    return row.status == "running" and not _lives(row, "supervisor")
 
 
 def reconcile(container: Container) -> Container:

@@ -19,7 +19,7 @@ import pytest
 from oci.container import launch
 from oci.container.container import Container
 from oci.container.lifecycle import kill, remove, start, stop, wait
-from oci.container.status import is_lost, reconcile, status
+from oci.container.status import reconcile, status
 from oci.errors import ContainerNotFound, OciError, RuntimeFailed
 from oci.storage.store import Store
 from tests.support.containers import SLEEP, busybox_store, container_of, start_ready
@@ -127,7 +127,7 @@ def test_a_supervisor_killed_while_it_starts_a_container(
     (found,) = status(store)
     if found.row.status == "running":  # it had been started: it lives on, without its supervisor
         assert fault[2] == "start"
-        assert is_lost(found.row)
+        assert not found.supervised
         stop(container, 2)
         assert (container.row.status, container.row.exit_code) == ("exited", None)
         assert "supervisor" in str(container.row.error)
@@ -136,7 +136,7 @@ def test_a_supervisor_killed_while_it_starts_a_container(
     assert not list(Path(store.root).glob("run/runc/[!.]*"))
     start_ready(container)
     assert container.row.status == "running"
-    assert not is_lost(container.row)
+    assert container.supervised
     stop(container)
     assert container.row.exit_code == 7
 
@@ -181,7 +181,7 @@ def test_a_supervisor_killed_while_its_container_runs(store: Store) -> None:
         time.sleep(0.01)
     (found,) = status(store)
     assert found.row.status == "running"
-    assert is_lost(found.row)
+    assert not found.supervised
     kill(container, "KILL")
     assert wait(container) is None
     row = container.refresh()
