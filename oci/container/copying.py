@@ -38,7 +38,7 @@ from oci.container.archive import plain
 from oci.container.extract import Folders, HostFolders, InsideFolders, extract
 from oci.container.inside import Inside, Place
 from oci.errors import DestinationError, NotFound, SourceError, show
-from oci.linux.idmaps import current
+from oci.linux.idmaps import single_owner
 from oci.tar import BLOCK, CHAR, DIR, FILE, Entry, TarReader
 
 __all__ = ["copy_in", "copy_out", "tar_in", "tar_out"]
@@ -82,7 +82,7 @@ def copy_in(
             warn=_telling(warn),
         )
         made = (_owned(entry, data, archive, 0, 0) for entry, data in entries)
-        extract(made, InsideFolders(inside, into), rootless=_rootless(), warn=warn)
+        extract(made, InsideFolders(inside, into), rootless=single_owner(), warn=warn)
 
 
 def copy_out(
@@ -100,7 +100,7 @@ def copy_out(
         with _host_destination(dest, place.is_directory, _base(source)) as (folders, prefix):
             uid, gid = os.geteuid(), os.getegid()
             found = _scan(inside, place, prefix, warn=warn)
-            extract(_harmless(found, archive, uid, gid, warn), folders, rootless=_rootless(), warn=warn)
+            extract(_harmless(found, archive, uid, gid, warn), folders, rootless=single_owner(), warn=warn)
 
 
 def tar_out(
@@ -132,12 +132,7 @@ def tar_in(chunks: Iterable[bytes], inside: Inside, dest: bytes, *, warn: Warn |
         real = place.real
     reader = TarReader(chunks)
     entries = ((entry, reader.data() if entry.kind == FILE else ()) for entry in reader)
-    extract(entries, InsideFolders(inside, real), rootless=_rootless(), warn=warn)
-
-
-def _rootless() -> bool:
-    """Whether all files are one user's here, and owners can only be noted."""
-    return os.geteuid() != 0 or current().single
+    extract(entries, InsideFolders(inside, real), rootless=single_owner(), warn=warn)
 
 
 # SRC and DEST

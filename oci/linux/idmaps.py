@@ -9,7 +9,7 @@ from oci.errors import ConfigurationError
 from oci.linux.calls import StrPath
 from oci.spec.record import Record
 
-__all__ = ["IdMap", "IdMaps", "current", "of_user"]
+__all__ = ["IdMap", "IdMaps", "current", "of_user", "single", "single_owner"]
 
 MAX_SUBID_FILE = 1 << 24  # bytes of /etc/subuid or /etc/subgid; a machine of 100,000 users has 3 MB
 MAX_EXTENTS = 340  # lines of a uid_map: the kernel's own bound, user_namespaces(7)
@@ -64,6 +64,11 @@ def _read(path: str) -> tuple[IdMap, ...]:
 def single(uid: int, gid: int) -> IdMaps:
     """The maps that everybody may have: root inside is the user outside, and nobody else is there."""
     return IdMaps(uids=(IdMap(inside=0, outside=uid, size=1),), gids=(IdMap(inside=0, outside=gid, size=1),))
+
+
+def single_owner() -> bool:
+    """Whether all files here are one user's, so that owners can only be noted: an ordinary user, or a single id."""
+    return os.geteuid() != 0 or current().single
 
 
 def of_user(

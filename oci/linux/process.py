@@ -40,6 +40,18 @@ class Identity(Record):
     start: int  # clock ticks since boot, /proc/PID/stat field 22
     boot_id: str
 
+    def __str__(self) -> str:
+        """`PID START BOOT-ID`, as it is kept in files and in the database."""
+        return f"{self.pid} {self.start} {self.boot_id}"
+
+    @classmethod
+    def parse(cls, text: str) -> Identity:
+        """What `str` made. Raises ValueError for anything else."""
+        words = text.split()
+        if len(words) != 3 or not all(word.isascii() and word.isdigit() for word in words[:2]):
+            raise ValueError(f"not PID START BOOT-ID: {text!r}")
+        return cls(pid=int(words[0]), start=int(words[1]), boot_id=words[2])
+
     def alive(self) -> bool:
         """Whether this very process still runs; one that has ended and waits to be reaped doesn't."""
         if self.boot_id != boot_id():

@@ -85,8 +85,11 @@ def _read(fd: int) -> list[str]:
 def _join_one(lines: list[str]) -> int | None:
     """Join the namespace of a living process, the latest first; how many dead ones came before it. None: none lives."""
     for number, line in enumerate(reversed(lines)):
-        one = _parse(line)
-        if one is None or not one.alive():
+        try:
+            one = Identity.parse(line)
+        except ValueError:  # a line that was cut
+            continue
+        if not one.alive():
             continue
         try:
             namespaces.join(one.pid, user=True)
@@ -97,15 +100,8 @@ def _join_one(lines: list[str]) -> int | None:
     return None
 
 
-def _parse(line: str) -> Identity | None:
-    words = line.split()
-    if len(words) != 3 or not (words[0].isascii() and words[0].isdigit() and words[1].isascii() and words[1].isdigit()):
-        return None
-    return Identity(pid=int(words[0]), start=int(words[1]), boot_id=words[2])
-
-
 def _append(fd: int, who: Identity) -> None:
-    os.write(fd, f"{who.pid} {who.start} {who.boot_id}\n".encode())
+    os.write(fd, f"{who}\n".encode())
 
 
 def _rewrite(fd: int, lines: list[str]) -> None:

@@ -223,7 +223,7 @@ class Containers:
 
 def _to_column(name: str, value: Any) -> Any:
     if name in ("supervisor", "init"):
-        return None if value is None else f"{value.pid} {value.start} {value.boot_id}"
+        return None if value is None else str(value)
     if name in ("layers", "labels"):
         return json.dumps(value if name == "layers" else dict(value), separators=(",", ":"))
     return value
@@ -247,5 +247,4 @@ def _from_columns(values: tuple[Any, ...]) -> ContainerRow:
 def _identity(text: str) -> Identity:
     from oci.linux.process import Identity
 
-    pid, start, boot_id = text.split(" ", 2)
-    return Identity(pid=int(pid), start=int(start), boot_id=boot_id)
+    return Identity.parse(text)

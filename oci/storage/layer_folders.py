@@ -72,11 +72,9 @@ class LayerFolders:
     @property
     def rootless(self) -> bool:
         """Whether all files of layers belong to one user, with the owners that they should have noted."""
-        if os.geteuid() != 0:
-            return True
-        from oci.linux import idmaps
+        from oci.linux.idmaps import single_owner
 
-        return idmaps.current().single
+        return single_owner()
 
     @property
     def form(self) -> Form:

@@ -391,9 +391,9 @@ def _open_directory(root_fd: int, path: bytes) -> int | None:
 
 
 def _rootless(said: bool | None) -> bool:
-    """Whether owners can't be set: by an ordinary user, or with a single id, all files are the caller's."""
+    """Whether owners can't be set but only noted; None leaves that to where we are."""
     if said is not None:
         return said
-    from oci.linux.idmaps import current
+    from oci.linux.idmaps import single_owner
 
-    return os.geteuid() != 0 or current().single
+    return single_owner()

@@ -158,3 +158,12 @@ def test_a_32_bit_python_on_a_64_bit_kernel_has_the_32_bit_numbers(monkeypatch: 
 def test_a_function_that_libc_lacks_is_enosys() -> None:
     with pytest.raises(OSError, match="not implemented"):
         calls.call("no_such_function_of_any_libc")
+
+
+def test_an_identity_is_kept_as_text() -> None:
+    own = process.identity(os.getpid())
+    assert process.Identity.parse(str(own)) == own
+    assert process.Identity.parse(str(own)).alive()
+    for text in ("", "1 2", "1 2 3 4", "-1 2 x", "1 ² x", str(own)[:-36]):
+        with pytest.raises(ValueError, match="not PID START BOOT-ID"):
+            process.Identity.parse(text)
