@@ -99,10 +99,12 @@ def _furnish(uid: int, folder: Path, ranges: bool) -> None:
         passwd = Path("/etc/passwd").read_text()
         if not any(row.split(":")[2:3] == [str(uid)] for row in passwd.splitlines()):
             _cover("/etc/passwd", things / "passwd", f"{passwd}ocikit{uid}:x:{uid}:{uid}::{folder}:/bin/sh\n")
-        if Path("/dev/fuse").exists():
-            os.mknod(things / "fuse", stat.S_IFCHR | 0o666, os.makedev(10, 229))
-            os.chmod(things / "fuse", 0o666)
-            mounts.bind(things / "fuse", "/dev/fuse")
+        for device, minor in (("/dev/fuse", 229), ("/dev/net/tun", 200)):
+            if Path(device).exists():
+                node = things / Path(device).name
+                os.mknod(node, stat.S_IFCHR, os.makedev(10, minor))
+                os.chmod(node, 0o666)
+                mounts.bind(node, device)
     finally:
         mounts.unmount(things, detach=True)
         things.rmdir()
