@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import pickle
+import signal
 import traceback
 from collections.abc import Callable
 from typing import TypeVar
@@ -55,9 +56,14 @@ def in_child(function: Callable[[], T]) -> T:
         finally:
             os._exit(status)
     os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        raw = pipe.read()
-    os.waitpid(child, 0)
+    try:
+        with os.fdopen(reading, "rb") as pipe:
+            raw = pipe.read()
+    except BaseException:
+        os.kill(child, signal.SIGINT)  # the tests were interrupted: it clears away what it made, before others do
+        raise
+    finally:
+        os.waitpid(child, 0)
     if not raw:
         raise RuntimeError("the child died without an answer")
     what, value = pickle.loads(raw)
