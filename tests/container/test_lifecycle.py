@@ -59,7 +59,7 @@ def output(container: Container, stream: str = "stdout") -> bytes:
     return b"".join(line.data for line in read_logs(container) if line.stream == stream)
 
 
-def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+def until(condition: Callable[[], bool], seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -217,12 +217,14 @@ def test_names(tmp_path: Path) -> None:
 
 def test_children_that_daemonise_end_with_the_container_and_leave_no_zombies(tmp_path: Path) -> None:
     def case(store: Store) -> None:
-        container = container_of(store, "sh", "-c", "(sleep 100 &); exec sleep 0.3")
+        script = "(sleep 100 &); while ! test -e /enough; do sleep 0.05; done"
+        container = container_of(store, "sh", "-c", script)
         start(container)
         supervisor = container.row.supervisor
         assert supervisor is not None
         for _ in range(3):
             assert execute(container, ExecSettings(args=("sleep", "0"), detach=True)) == 0
+        assert execute(container, ExecSettings(args=("touch", "/enough"), detach=True)) == 0
         assert wait(container) == 0
         until(lambda: not supervisor.alive())
 
