@@ -32,8 +32,10 @@ def place(tmp_path: Path) -> Iterator[Path]:
     before = Path.cwd()
     os.chdir(tmp_path)
     yield tmp_path
+    left = ocikit("ps", "-a", "-q").stdout.split()
+    if left:
+        ocikit("rm", "-f", *left)
     os.chdir(before)
-    ocikit("rm", "-f", *ocikit("ps", "-a", "-q").stdout.split(), status=None)
 
 
 def ocikit(*words: str, status: int | None = 0, data: bytes | None = None) -> subprocess.CompletedProcess[str]:
