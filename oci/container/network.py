@@ -22,11 +22,12 @@ from oci.errors import RuntimeFailed, show
 if TYPE_CHECKING:
     from oci.runtime.settings import PortSetting, RunSettings
 
-__all__ = ["MAX_ANSWER", "Network"]
+__all__ = ["MAX_ANSWER", "Network", "reason_of"]
 
 MAX_ANSWER = 65536  # bytes of what slirp4netns answers, or says on stderr
 API_SOCKET = "slirp.sock"
 _GUEST = "10.0.2.100"  # slirp4netns(1): the address that it gives to the container
+_PRIVILEGED = 1024  # ip(7): ports below it are root's, as a rule
 _READY = 10.0  # seconds that it may take to begin
 _PLACES = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -103,8 +104,7 @@ def _begin(path: str, pid: int, folder: int) -> Network:
         waiting.register(ready, select.POLLIN)
         if not waiting.poll(_READY * 1000) or os.read(ready, 1) != b"1":
             made.close()
-            said = os.pread(words, MAX_ANSWER, 0).decode("utf-8", "replace").strip().splitlines()
-            raise RuntimeFailed(f"slirp4netns: {show(said[-1]) if said else 'it ended without a word'}")
+            raise RuntimeFailed(f"slirp4netns: {reason_of(os.pread(words, MAX_ANSWER, 0))}")
         return made
     except OSError as error:
         raise RuntimeFailed(f"slirp4netns can't be started: {error.strerror}") from None
@@ -112,6 +112,14 @@ def _begin(path: str, pid: int, folder: int) -> Network:
         for fd in (ready, tell, watched, holding, words):
             if fd >= 0:
                 os.close(fd)
+
+
+def reason_of(said: bytes) -> str:
+    """Why slirp4netns ended, by its own words: its last line says only that its child did."""
+    lines = said.decode("utf-8", "replace").strip().splitlines()
+    if len(lines) > 1 and lines[-1].startswith("child failed"):
+        lines.pop()
+    return show(lines[-1]) if lines else "it ended without a word"
 
 
 def _publish(folder: int, port: PortSetting) -> None:
@@ -142,4 +150,5 @@ def _publish(folder: int, port: PortSetting) -> None:
         raise RuntimeFailed(f"port {shown} can't be published: slirp4netns doesn't answer ({failed})") from None
     if error is not None:
         reason = error.get("desc") if isinstance(error, dict) else error
-        raise RuntimeFailed(f"port {shown} can't be published: {show(str(reason))}; is it in use?")
+        ask = "is it in use?" if port.host_port >= _PRIVILEGED else "is it in use, or may only root open it?"
+        raise RuntimeFailed(f"port {shown} can't be published: {show(str(reason))}; {ask}")
