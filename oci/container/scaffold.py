@@ -10,16 +10,15 @@ Modes are docker's: 0755 for all that is made, but for the place of a tmpfs: run
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from oci.drivers.folders import Folders
 from oci.drivers.lower import Lower, LowerDirectory, LowerName
 from oci.drivers.marks import KernelMarks
+from oci.drivers.writable import copy_attributes
 from oci.errors import InvalidInput, show
 
 if TYPE_CHECKING:
@@ -158,7 +157,7 @@ class _Scaffold:
             os.chmod(self._path(here), _MODE)
             source = self._view.topmost(here)
             if source is not None:
-                _copy_attributes(source, self._path(here))
+                copy_attributes(source, self._path(here))
             self._own[here] = self.made = True
 
     def _make(self, place: Names, directory: bool, mode: int) -> None:
@@ -182,19 +181,3 @@ def _plain(path: bytes) -> list[bytes]:
         elif name not in (b"", b"."):
             names.append(name)
     return names
-
-
-def _copy_attributes(source: int, path: bytes) -> None:
-    """Owner, mode, times and extended attributes, but for those of overlayfs: they say something of a layer's place."""
-    status = os.fstat(source)
-    with suppress(PermissionError):  # an ordinary user's belong to him anyway
-        os.chown(path, status.st_uid, status.st_gid)
-    os.chmod(path, stat.S_IMODE(status.st_mode))
-    try:
-        for name in os.listxattr(source):
-            if not name.startswith(("trusted.overlay.", "user.overlay.")):
-                os.setxattr(path, name, os.getxattr(source, name))
-    except OSError as error:
-        if error.errno not in (errno.ENOTSUP, errno.EPERM, errno.ENODATA):
-            raise
-    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))

@@ -19,14 +19,12 @@ from oci.drivers.driver import Form
 from oci.drivers.folders import Folders, open_file
 from oci.drivers.lower import Lower, LowerDirectory, LowerName
 from oci.drivers.marks import KernelMarks
-from oci.errors import DriverError, show
+from oci.drivers.writable import copy_xattrs
 from oci.linux import files
 
 __all__ = ["copy_tree"]
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_NOT_COPIED = (b"trusted.overlay.", b"user.overlay.", b"user.fuseoverlayfs.", b"security.selinux")
-_XATTR_REFUSED = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP)
 
 
 def copy_tree(layers: tuple[str, ...], form: Form, target: str, *, scaffold: bool) -> None:
@@ -130,22 +128,12 @@ class _Copy:
     def _attributes(self, source: int, target: int, status: os.stat_result) -> None:
         if self._root:
             os.fchown(target, status.st_uid, status.st_gid)
-        for key in os.listxattr(source):
-            if not os.fsencode(key).startswith(_NOT_COPIED):
-                _set_xattr(target, key, os.getxattr(source, key))
+        copy_xattrs(source, target)
         os.fchmod(target, stat.S_IMODE(status.st_mode))
 
     def _owner(self, target: int, name: bytes, status: os.stat_result) -> None:
         if self._root:
             os.chown(name, status.st_uid, status.st_gid, dir_fd=target, follow_symlinks=False)
-
-
-def _set_xattr(target: int, key: str, value: bytes) -> None:
-    try:
-        os.setxattr(target, key, value)
-    except OSError as error:
-        if error.errno not in _XATTR_REFUSED:
-            raise DriverError("copy", f"extended attribute {show(key)}: {error.strerror}") from error
 
 
 def _copy_bytes(source: int, target: int, status: os.stat_result) -> None:

@@ -26,7 +26,20 @@ from typing import Protocol
 from oci.changeset.whiteout import OPAQUE, PREFIX
 from oci.drivers.driver import Form
 
-__all__ = ["FuseMarks", "KernelMarks", "Listing", "Marks", "NoMarks", "is_whiteout_device", "make_whiteout"]
+__all__ = [
+    "NOT_COPIED",
+    "FuseMarks",
+    "KernelMarks",
+    "Listing",
+    "Marks",
+    "NoMarks",
+    "is_whiteout_device",
+    "make_whiteout",
+]
+
+NOT_COPIED = ("trusted.overlay.", "user.overlay.", "user.fuseoverlayfs.", "security.selinux")
+"""Beginnings of the attributes that a copy of a layer's file doesn't get: marks of its place there, and the label that
+the host gives to each file by itself. All others are copied, the note of an owner (changeset/ownership.py) too."""
 
 _WHITEOUT_DEVICE = 0
 

@@ -1,17 +1,19 @@
-"""What overlay and fuse-overlayfs share: an upper directory, a work directory beside it, and their end."""
+"""What drivers share: the folders of an upper directory, whose attributes its root gets, and their end."""
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from contextlib import suppress
 
 from oci.changeset.removal import DIRECTORY, remove_tree
+from oci.drivers.marks import NOT_COPIED
 from oci.drivers.roots import root_of
 from oci.drivers.snapshot import Snapshot
-from oci.errors import DriverError
+from oci.errors import DriverError, show
 
-__all__ = ["copy_attributes", "lowers_of", "make_upper", "remove_folders"]
+__all__ = ["copy_attributes", "copy_xattrs", "lowers_of", "make_upper", "remove_folders"]
 
 EMPTY = "empty"  # a layer without anything, for an image without layers
 
@@ -30,19 +32,28 @@ def make_upper(snapshot: Snapshot, driver: str) -> None:
         raise DriverError(driver, f"can't prepare {snapshot.folder}: {error.strerror}") from error
 
 
-def copy_attributes(source: str, target: str) -> None:
-    """Give a directory of ours the owner, mode, extended attributes and times of another."""
-    status = os.stat(source, follow_symlinks=False)
+def copy_attributes(source: str | int, target: str | bytes) -> None:
+    """Give a directory of ours the owner, mode, extended attributes and times of another (a path or a descriptor)."""
+    status = os.stat(source) if isinstance(source, int) else os.stat(source, follow_symlinks=False)
     if not stat.S_ISDIR(status.st_mode):
-        raise NotADirectoryError(20, os.strerror(20), source)
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), source)
     with suppress(PermissionError):  # an ordinary user's belong to him anyway
         os.chown(target, status.st_uid, status.st_gid)
-    for name in os.listxattr(source):
-        if not name.startswith(("trusted.overlay.", "user.overlay.", "user.fuseoverlayfs.", "security.selinux")):
-            with suppress(PermissionError):
-                os.setxattr(target, name, os.getxattr(source, name))
+    copy_xattrs(source, target)
     os.chmod(target, stat.S_IMODE(status.st_mode))
     os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def copy_xattrs(source: str | int, target: str | bytes | int) -> None:
+    """The extended attributes alone, as far as they may be set there, and the file system of the target has them."""
+    for name in os.listxattr(source):
+        if name.startswith(NOT_COPIED):
+            continue
+        try:
+            os.setxattr(target, name, os.getxattr(source, name))
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP):
+                raise OSError(error.errno, f"extended attribute {show(name)}: {error.strerror}") from error
 
 
 def lowers_of(snapshot: Snapshot) -> list[str]:
