@@ -40,7 +40,7 @@ from typing import Literal
 from oci.changeset.exclude import excluder
 from oci.changeset.mode import mode_rule
 from oci.changeset.ownership import ROOTLESS_XATTR, data_xattr_kept, read_rootless_owner, xattr_kept
-from oci.changeset.paths import clean
+from oci.changeset.paths import MAX_PATH, clean
 from oci.errors import SourceError, UnsafeEntry
 from oci.tar.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, Entry
 
@@ -173,6 +173,8 @@ class Scan:
                         if kind is FILE:
                             item: tuple[Entry, Data] | None = self._file(fd, name, path)
                         elif kind is DIR:
+                            if len(path) > MAX_PATH:  # no layer could be read that has it; and each name costs as much
+                                raise self._changed(path, f"a path of more than {MAX_PATH} bytes")
                             item = self._enter(self._open(name, _DIR_FLAGS, fd, path), path), ()
                         else:
                             item = self._special(fd, name, path)

@@ -1,0 +1,72 @@
+"""What a container wrote, made to harm who looks at it from outside: every command ends soon, and leaves all else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from oci.changeset.paths import MAX_PATH
+from oci.container.commit import commit, image_of
+from oci.container.container import Container
+from oci.container.copying import copy_out, tar_out
+from oci.container.export import export
+from oci.container.lifecycle import remove
+from oci.container.view import inside
+from oci.errors import OciError
+from oci.storage.disk import disk_bytes
+from tests.support.containers import busybox_store, container_of
+
+Look = Callable[[Container, Path], object]
+
+
+def nothing(_: object) -> None:
+    """Where output goes that nobody wants."""
+
+
+def copied(box: Container, place: Path) -> None:
+    with inside(box) as tree:
+        copy_out(tree, b"/d", str(place))
+
+
+def packed(box: Container, place: Path) -> None:
+    with inside(box) as tree:
+        tar_out(tree, b"/d", nothing)
+
+
+LOOKS: dict[str, Look] = {
+    "diff": lambda box, place: list(box.driver.changes(box.snapshot)),
+    "commit": lambda box, place: commit(box, image_of(box), box.store.images.blobs),
+    "export": lambda box, place: export(box, nothing),
+    "cp": copied,
+    "cp -": packed,
+}
+
+
+def go_down(folder: Path, levels: int, name: str) -> None:
+    """Directories in each other, deeper than any path could say."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    for _ in range(levels):
+        os.mkdir(name, dir_fd=fd)
+        below = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    os.close(fd)
+
+
+@pytest.mark.parametrize("driver", ["overlay", "copy"])
+def test_directories_deeper_than_a_path_can_say(tmp_path: Path, driver: str) -> None:
+    with busybox_store(tmp_path / "store", driver=driver) as store:
+        box = container_of(store, "true")
+        snapshot = box.snapshot
+        written = Path(snapshot.upper if driver == "overlay" else snapshot.tree)
+        (written / "d").mkdir()
+        go_down(written / "d", MAX_PATH // 200 + 100, "d" * 200)
+        for name, look in LOOKS.items():
+            with pytest.raises(OciError, match=f"a path of more than {MAX_PATH} bytes"):
+                look(box, tmp_path / name.replace(" ", ""))
+        assert disk_bytes(str(written)) > 0
+        remove(box)
+        assert os.listdir(tmp_path / "store/containers") == []
