@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,10 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from tests.support.scripted import ScriptedServer  # noqa: E402 - found by the path that was just set
+
+# A shell gives what it starts in the background a SIGINT that is ignored, and programs hand that on.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A deadline for each example measures how busy the machine is, not our code.
 settings.register_profile("ocikit", deadline=None)
