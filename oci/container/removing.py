@@ -10,10 +10,10 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from oci.changeset.removal import remove_tree
 from oci.container.mounting import release
 from oci.container.runtimes import runtime_knows, runtime_of
 from oci.errors import ContainerNotFound, InUse, StoreError, VolumeNotFound
+from oci.storage import folders
 
 if TYPE_CHECKING:
     from oci.container.container import Container
@@ -42,13 +42,7 @@ def remove_all(container: Container, *, volumes: bool) -> None:
 
 def remove_folder(folder: str) -> None:
     """Remove a container's folder with all that is in it."""
-    parent, name = os.path.split(folder)
-    fd = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        remove_tree(os.fsencode(name), dir_fd=fd)
-    except FileNotFoundError:
-        pass  # somebody else was at it too
+        folders.remove_folder(folder)
     except OSError as error:
         raise StoreError(folder, f"can't be removed: {error.strerror}") from error
-    finally:
-        os.close(fd)

@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING, Any
 
 from oci.errors import ContainerNotFound, OciError
 from oci.storage.finding import Finding, Mend, UnmendedError
+from oci.storage.folders import remove_folder
 from oci.storage.processes import kill_and_wait, processes_of
-from oci.storage.volume_data import remove_folder
 
 if TYPE_CHECKING:
     from oci.storage.containers import ContainerRow

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 
 from oci.errors import StoreError
 from oci.storage.finding import Finding, Mend, UnmendedError
+from oci.storage.folders import remove_folder
 from oci.storage.processes import cgroups_named, processes_in, runtime_process
-from oci.storage.volume_data import remove_folder
 
 if TYPE_CHECKING:
     from oci.storage.store import Store

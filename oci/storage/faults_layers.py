@@ -29,9 +29,8 @@ from oci.spec import media_types
 from oci.spec.digest import Digest
 from oci.spec.record import Record
 from oci.storage.finding import Finding, Mend, UnmendedError
+from oci.storage.folders import new_folder, remove_folder, temporary_name
 from oci.storage.inventory import layer_names
-from oci.storage.volume_data import remove_folder
-from oci.streams.atomic import TEMPORARY
 
 if TYPE_CHECKING:
     from oci.image.image import Image
@@ -142,16 +141,9 @@ def _parents(store: Store, origin: Origin) -> list[str]:
 
 @contextmanager
 def _scratch(store: Store) -> Iterator[str]:
-    path = f"{store.root}/layers/{TEMPORARY}{os.urandom(8).hex()}"
-    os.mkdir(path, 0o700)
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+    with new_folder(f"{store.root}/layers") as path:
         os.mkdir(f"{path}/fs", 0o700)
         yield f"{path}/fs"
-    finally:
-        remove_folder(path)
-        os.close(fd)
 
 
 def origins(store: Store) -> dict[str, Origin]:
@@ -247,7 +239,7 @@ def _unpack_again(store: Store, finding: Finding) -> str:
 def _replace(store: Store, name: str, image: Image) -> str:
     """Put a folder aside, unpack its layer again, and remove the old one; or put it back."""
     place = f"{store.root}/layers/{name}"
-    aside = f"{store.root}/layers/{TEMPORARY}{os.urandom(8).hex()}"
+    aside = f"{store.root}/layers/{temporary_name()}"
     fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)  # or it would be taken for a leftover meanwhile

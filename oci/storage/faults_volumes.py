@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from oci.errors import InvalidInput
 from oci.storage.finding import Finding, Mend, UnmendedError
-from oci.storage.volume_data import DATA, OLD, locked, settle, sweep_folders
+from oci.storage.folders import sweep_folders
+from oci.storage.volume_folder import DATA, OLD, locked, settle
 from oci.storage.volumes import check_volume_name
 from oci.streams.atomic import TEMPORARY
 

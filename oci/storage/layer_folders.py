@@ -22,10 +22,9 @@ if TYPE_CHECKING:
     from oci.image.layer import Layer
     from oci.storage.place import Place
 
-__all__ = ["COMPLETE", "TEMPORARY", "LayerFolder", "LayerFolders", "Wanted", "possible_ids"]
+__all__ = ["COMPLETE", "LayerFolder", "LayerFolders", "Wanted", "possible_ids"]
 
 COMPLETE = "complete"  # beside fs/: written last, when all else is on disk
-TEMPORARY = ".tmp-"
 MAX_COMPLETE = 4096  # bytes of the file; it has some 300
 CHAIN = "chain-"
 
@@ -160,29 +159,18 @@ class LayerFolders:
 
     def sweep(self, *, dry_run: bool = False) -> list[str]:
         """Remove what makers that died left in `layers/`; the names. What a living one holds is locked, and stays."""
-        from oci.changeset.removal import remove_tree
+        from oci.storage.folders import sweep_folders
 
-        swept = []
-        root = os.open(self.root, _DIRECTORY)
-        try:
-            for name in sorted(os.listdir(root)):
-                if not name.startswith(TEMPORARY):
-                    continue
-                with suppress(FileNotFoundError, NotADirectoryError, BlockingIOError), _locked(name, root):
-                    swept.append(name)
-                    if not dry_run:
-                        remove_tree(os.fsencode(name), dir_fd=root)
-        finally:
-            os.close(root)
-        return swept
+        return [os.path.basename(path) for path in sweep_folders(self.root, dry_run=dry_run)]
 
     def clear(self, layer_id: str) -> None:
         """Take a folder's name away and remove it, with no row of it left: what was not whole, or nobody needs."""
         from oci.changeset.removal import remove_tree
+        from oci.storage.folders import temporary_name
 
         with self._place.state.transaction() as db:
             db.run("DELETE FROM layers WHERE id = ?", (layer_id,))
-        gone = TEMPORARY + os.urandom(8).hex()
+        gone = temporary_name()
         root = os.open(self.root, _DIRECTORY)
         try:
             with suppress(FileNotFoundError), _locked(layer_id, root):
@@ -213,7 +201,9 @@ def _locked(name: str, dir_fd: int) -> Iterator[None]:
 
 def _usable_form(folder: str) -> str:
     """Try which extended attributes may be set here; StoreError when none, for then nothing can be stacked."""
-    probe = f"{folder}/{TEMPORARY}{os.urandom(8).hex()}"
+    from oci.storage.folders import temporary_name
+
+    probe = f"{folder}/{temporary_name()}"
     os.mkdir(probe, 0o700)
     refused = ""
     try:

@@ -6,7 +6,6 @@ they were begun before it, so nobody waits for what hasn't been begun.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import threading
@@ -19,7 +18,8 @@ from oci.drivers.layer_folder import write_layer_folder
 from oci.errors import UnpackError
 from oci.layout.blobs import WatchedBlobs
 from oci.linux.sync import sync_file_system
-from oci.storage.layer_folders import COMPLETE, TEMPORARY, LayerFolder, Wanted, possible_ids
+from oci.storage.folders import make_locked
+from oci.storage.layer_folders import COMPLETE, LayerFolder, Wanted, possible_ids
 from oci.streams.atomic import fsync_dir
 from oci.streams.together import Stop, Stopped, together
 
@@ -103,16 +103,8 @@ class _Round:
     @contextmanager
     def _temporary(self, work: _Work) -> Iterator[int]:
         """Make a locked folder, and in it the tree's root; gives that open."""
-        while True:
-            work.name = TEMPORARY + os.urandom(8).hex()
-            os.mkdir(work.name, 0o700, dir_fd=self.root)
-            try:
-                work.fd = os.open(work.name, DIRECTORY, dir_fd=self.root)
-                fcntl.flock(work.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except (FileNotFoundError, BlockingIOError):  # somebody took it for a leftover before it was locked
-                continue
-            if os.fstat(work.fd).st_nlink:
-                break
+        path, work.fd = make_locked(self._layers.root)
+        work.name = os.path.basename(path)
         os.mkdir("fs", 0o700, dir_fd=work.fd)
         fd = os.open("fs", DIRECTORY, dir_fd=work.fd)
         try:

@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 from oci.errors import DestinationError, InUse, InvalidInput, NameTaken, StoreError, VolumeNotFound, show
 from oci.spec.record import Record, field
-from oci.streams.atomic import TEMPORARY, fsync_dir
+from oci.storage.folders import is_empty, new_folder, remove_folder, temporary_name
+from oci.storage.volume_folder import locked, put, settle
+from oci.streams.atomic import fsync_dir
 
 if TYPE_CHECKING:
     from oci.storage.place import Place
@@ -137,8 +139,6 @@ class Volumes:
 
     def _adopt(self, folder: str) -> None:
         """Take over what a crash left between folder and row; data in it is somebody's."""
-        from oci.storage.volume_data import is_empty
-
         with suppress(FileNotFoundError, NotADirectoryError):
             if is_empty(f"{folder}/data"):
                 return
@@ -152,9 +152,7 @@ class Volumes:
 
     def remove(self, name: str, *, force: bool = False) -> bool:
         """Remove a volume and its data; InUse says by whom, with `force` too, which only bears one that is missing."""
-        from oci.storage.volume_data import locked, remove_folder
-
-        folder, doomed = self.folder(name), f"{self._root}/{TEMPORARY}{os.urandom(8).hex()}"
+        folder, doomed = self.folder(name), f"{self._root}/{temporary_name()}"
         try:
             with self._store.state.transaction() as db:  # nobody makes one of that name meanwhile
                 if db.one("SELECT 1 FROM volumes WHERE name = ?", (name,)) is None:
@@ -181,8 +179,6 @@ class Volumes:
 
     def adopt(self, name: str) -> Volume:
         """Give a folder that lies there without a row one again, with all that is in it."""
-        from oci.storage.volume_data import settle
-
         check_volume_name(name)
         folder = self.folder(name)
         with self._store.state.transaction() as db:
@@ -242,8 +238,6 @@ class Volumes:
         a running container has mounted is never exchanged. Links in `path` lead inside `root_fd`; where it leads to no
         directory, there is nothing to copy.
         """
-        from oci.storage.volume_data import is_empty
-
         folder = self.folder(volume.name)
         with self._locked(volume.name):
             if not os.path.lexists(f"{folder}/{NEW}"):
@@ -257,8 +251,6 @@ class Volumes:
 
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:
-        from oci.storage.volume_data import locked
-
         with ExitStack() as stack:
             try:
                 stack.enter_context(locked(self.folder(name)))
@@ -300,7 +292,7 @@ class Volumes:
         tar raises.
         """
         from oci.image.tar_source import open_tar
-        from oci.storage.volume_data import filled, new_folder
+        from oci.storage.volume_data import filled
 
         _check(name, labels)
         known = self._store.state.one("SELECT 1 FROM volumes WHERE name = ?", (name,)) is not None
@@ -319,8 +311,6 @@ class Volumes:
             return volume
 
     def _put_new(self, name: str, whole: str, labels: Mapping[str, str] | None) -> Volume:
-        from oci.storage.volume_data import remove_folder
-
         folder = self.folder(name)
         with self._store.state.transaction() as db:
             if db.one("SELECT 1 FROM volumes WHERE name = ?", (name,)) is not None:
@@ -333,8 +323,6 @@ class Volumes:
             return self._add(db, name, labels, anonymous=False)
 
     def _put_into(self, volume: Volume, made: str, force: bool) -> None:
-        from oci.storage.volume_data import put
-
         folder = self.folder(volume.name)
         with self._store.state.transaction() as db:  # no container starts meanwhile
             self._check_replaceable(db, volume, force)
@@ -343,8 +331,6 @@ class Volumes:
             put(folder, made)
 
     def _check_replaceable(self, db: Any, volume: Volume, force: bool) -> None:
-        from oci.storage.volume_data import is_empty
-
         running = self._running(db, volume.name)
         if running:
             raise InUse(f"volume {volume.name}", running, hint="stop the containers first")

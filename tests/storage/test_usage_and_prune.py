@@ -11,11 +11,11 @@ import pytest
 from oci.errors import WrongState
 from oci.storage.check import check
 from oci.storage.containers import ContainerRow
+from oci.storage.folders import remove_folder
 from oci.storage.images import find, names, untag
 from oci.storage.prune import plan, prune
 from oci.storage.store import Store
 from oci.storage.usage import df
-from oci.storage.volume_data import remove_folder
 from tests.support.stocked import APP_NAME, OTHER_NAME, add_container, stocked
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="layers with owners need root")
