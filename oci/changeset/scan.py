@@ -6,7 +6,7 @@ Order: a directory before what is in it, names in byte order, each directory's w
 * **owners**: `owner="auto"` makes root's what belongs to the owner of the source directory itself (user and group each
   on its own) and keeps every other id; so a root filesystem keeps all its owners, and anybody's checkout becomes
   root's. `"keep"` keeps all; `(uid, gid)` sets all. An owner that a rootless unpack noted in the extended attribute
-  `user.rootlesscontainers` is that file's owner ("auto" and "keep").
+  `user.rootlesscontainers` is that file's owner ("auto" and "keep"), if the file is the caller's or the tree's owner's.
 * **modes**: kept, or as `mode` says (mode.py); a symbolic link's is always 0777.
 * **times**: whole seconds (`mtime="whole"`), to the nanosecond (`"exact"`), or one for all (nanoseconds since 1970);
   then nothing later than `clamp_mtime`, if given.
@@ -143,6 +143,7 @@ class Scan:
         self._uids: dict[int, int] = {}
         self._gids: dict[int, int] = {}
         self._links: dict[tuple[int, int], bytes] = {}
+        self._user = os.geteuid()
         self._noted: dict[bytes, tuple[int, int]] = {}  # files of several names → the owner that is noted on them
         self._levels: list[_Level] = []
         self._held = -1  # descriptor of the file whose data the caller may be reading
@@ -386,13 +387,21 @@ class Scan:
         entry.xattrs = xattrs
         entry.sparse = None
         if xattrs is not None and ROOTLESS_XATTR in xattrs:
-            self._apply_note(entry, xattrs)
+            self._apply_note(entry, xattrs, uid)
         return entry
 
-    def _apply_note(self, entry: Entry, xattrs: dict[bytes, bytes]) -> None:
-        """Take the owner that a rootless unpack noted, unless all owners are set."""
+    def _apply_note(self, entry: Entry, xattrs: dict[bytes, bytes], real: int) -> None:
+        """Take the owner that a rootless unpack noted, unless all owners are set.
+
+        Such an unpack has only files of one user, ours or the tree's. On anybody else's the note is a forgery, which a
+        container's user can write to make a set-id program of his somebody else's.
+        """
+        note = xattrs.pop(ROOTLESS_XATTR)
+        if real != self._user and real not in self._uids:
+            entry.xattrs = xattrs or None
+            return
         try:
-            uid, gid = read_rootless_owner(xattrs.pop(ROOTLESS_XATTR))
+            uid, gid = read_rootless_owner(note)
         except ValueError as error:
             raise self._changed(entry.name, f"{ROOTLESS_XATTR.decode()}: {error}") from None
         entry.xattrs = xattrs or None

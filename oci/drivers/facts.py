@@ -60,6 +60,8 @@ def read_facts(dir_fd: int, name: bytes, status: os.stat_result, shown: str) -> 
     elif facts.kind in (stat.S_IFREG, stat.S_IFDIR):
         facts.xattrs = _xattrs(dir_fd, name, shown)
         if facts.xattrs and (note := facts.xattrs.pop(ROOTLESS_XATTR.decode(), None)) is not None:
+            if status.st_uid != os.geteuid():  # a rootless store has no files but its user's: a forgery
+                return facts
             try:
                 uid, gid = read_rootless_owner(note)
             except ValueError as error:

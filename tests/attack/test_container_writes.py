@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from oci.changeset.ownership import note_rootless_owner
 from oci.changeset.paths import MAX_PATH
 from oci.container.commit import commit, image_of
 from oci.container.container import Container
@@ -17,6 +18,7 @@ from oci.container.lifecycle import remove
 from oci.container.view import inside
 from oci.errors import OciError
 from oci.storage.disk import disk_bytes
+from oci.tar import TarReader
 from tests.support.containers import busybox_store, container_of
 
 Look = Callable[[Container, Path], object]
@@ -70,3 +72,38 @@ def test_directories_deeper_than_a_path_can_say(tmp_path: Path, driver: str) -> 
         assert disk_bytes(str(written)) > 0
         remove(box)
         assert os.listdir(tmp_path / "store/containers") == []
+
+
+def owners(box: Container, how: str) -> tuple[int, int]:
+    """Whose /home/mine is, in a layer or an archive of the container."""
+    if how == "commit":
+        entries = box.driver.delta(box.snapshot, owner="keep")
+        return next((entry.uid, entry.mode) for entry, _ in entries if entry.name == b"home/mine")
+    out = bytearray()
+    if how == "export":
+        export(box, out.extend)
+        name = b"home/mine"
+    else:
+        with inside(box) as tree:
+            tar_out(tree, b"/home", out.extend)
+        name = b"home/mine"
+    return next((entry.uid, entry.mode) for entry in TarReader([bytes(out)]) if entry.name == name)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="files of several users")
+@pytest.mark.parametrize("driver", ["overlay", "copy"])
+@pytest.mark.parametrize("how", ["commit", "export", "cp"])
+def test_an_owner_that_a_containers_user_has_noted_is_not_believed(tmp_path: Path, driver: str, how: str) -> None:
+    """Else a set-id program of anybody's would be root's in the image."""
+    with busybox_store(tmp_path / "store", driver=driver) as store:
+        box = container_of(store, "true")
+        snapshot = box.snapshot
+        home = Path(snapshot.upper if driver == "overlay" else snapshot.tree) / "home"
+        home.mkdir(exist_ok=True)
+        mine = home / "mine"
+        mine.write_text("program")
+        os.chown(mine, 1000, 1000)
+        mine.chmod(0o4755)
+        for note in (note_rootless_owner(5, 5), b"\x08\x00", b"nonsense"):
+            os.setxattr(mine, "user.rootlesscontainers", note or b"")
+            assert owners(box, how) == (1000, 0o4755)
