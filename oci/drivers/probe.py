@@ -13,15 +13,15 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 
-from oci.changeset.removal import remove_tree
 from oci.drivers.driver import NAMES, Driver, Form, Support
 from oci.drivers.marks import make_whiteout
 from oci.drivers.snapshot import Snapshot
 from oci.errors import DriverError, OciError, show
 from oci.spec.record import Record
+from oci.streams.scratch import scratch_folder
 
 __all__ = ["Choice", "choose", "driver_named", "form_at", "place_key", "probe"]
 
@@ -128,7 +128,7 @@ def _form_of_process() -> Form:
 
 def form_at(folder: str) -> Form:
     """Which extended attributes can be set on a directory in `folder`; "user" where neither can."""
-    with _Scratch(folder) as scratch:
+    with _scratch(folder) as scratch:
         try:
             os.setxattr(scratch, "trusted.overlay.opaque", b"y")
         except OSError as error:
@@ -140,7 +140,7 @@ def form_at(folder: str) -> Form:
 
 def probe(driver: Driver, folder: str) -> Support:
     """Try one driver in `folder`."""
-    with _Scratch(folder) as scratch:
+    with _scratch(folder) as scratch:
         try:
             snapshot = _make_layers(scratch, driver.form)
         except OSError as error:
@@ -157,28 +157,15 @@ def probe(driver: Driver, folder: str) -> Support:
         return Support(usable=wrong is None, reason=wrong or _WORKS)
 
 
-class _Scratch:
+@contextmanager
+def _scratch(folder: str) -> Iterator[str]:
     """A folder for a trial, which goes with everything that is in it."""
-
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
-
-    def __enter__(self) -> str:
+    with ExitStack() as stack:
         try:
-            import tempfile  # rarely: the choice is remembered
-
-            self._path = tempfile.mkdtemp(prefix=".trial-", dir=self._folder)
+            path = stack.enter_context(scratch_folder(folder))
         except OSError as error:
-            raise DriverError("any", f"can't write in {self._folder}: {error.strerror}") from error
-        return self._path
-
-    def __exit__(self, *_: object) -> None:
-        parent = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            with suppress(OSError):
-                remove_tree(os.fsencode(os.path.basename(self._path)), dir_fd=parent)
-        finally:
-            os.close(parent)
+            raise DriverError("any", f"can't write in {folder}: {error.strerror}") from error
+        yield path
 
 
 def _make_layers(scratch: str, form: Form) -> Snapshot:

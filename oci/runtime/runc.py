@@ -12,9 +12,8 @@ import json
 import os
 import select
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from oci.errors import RuntimeFailed, show
@@ -23,6 +22,7 @@ from oci.runtime.failures import GONE, MAX_LOG, NOT_RUNNING, failure, message_of
 from oci.runtime.found import Found
 from oci.spec.record import Record
 from oci.spec.wire import dumps
+from oci.streams.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,7 +80,8 @@ class Runtime:
         words = ["--bundle", os.path.abspath(bundle)]
         if console_socket is not None:
             words += ["--console-socket", os.path.abspath(console_socket)]
-        with self._pid_file(pid_file) as file:
+        with nullcontext() if pid_file is not None else self._scratch() as scratch:
+            file = f"{scratch}/pid" if pid_file is None else os.path.abspath(pid_file)
             self._call("create", [*words, "--pid-file", file, id], streams=streams, seconds=LONG, before=before)
             return self._pid("create", file)
 
@@ -138,10 +139,11 @@ class Runtime:
         words = ["--detach"]
         if console_socket is not None:
             words += ["--console-socket", os.path.abspath(console_socket)]
-        with self._file("process") as document, self._pid_file(pid_file) as file:
-            with open(document, "wb") as writing:
+        with self._scratch() as scratch:
+            with open(f"{scratch}/process", "wb") as writing:
                 writing.write(dumps(process))
-            words += ["--process", document, "--pid-file", file, id]
+            file = f"{scratch}/pid" if pid_file is None else os.path.abspath(pid_file)
+            words += ["--process", f"{scratch}/process", "--pid-file", file, id]
             self._call("exec", words, streams=streams, seconds=LONG)
             return self._pid("exec", file)
 
@@ -176,35 +178,22 @@ class Runtime:
         before: Callable[[], None] | None = None,
     ) -> bytes:
         """Run the runtime; what it printed, where that is wanted. Raises _SaidError, RuntimeFailed."""
-        with self._file("log") as log:
+        with self._scratch() as scratch:
+            log = f"{scratch}/log"
             command = [self.found.path, "--root", self.folder, "--log", log, "--log-format", "json", verb, *words]
             status, printed = run(self.found.name, verb, command, streams or Streams(), seconds, output, given, before)
             if status == 0:
                 return printed
-            with open(log, "rb") as reading:
+            with suppress(FileNotFoundError), open(log, "rb") as reading:
                 reading.seek(max(0, os.fstat(reading.fileno()).st_size - MAX_LOG))
-                said = message_of(reading.read(MAX_LOG))
-        raise _SaidError(self.found.name, verb, said)
+                raise _SaidError(self.found.name, verb, message_of(reading.read(MAX_LOG)))
+        raise _SaidError(self.found.name, verb, "")
 
     @contextmanager
-    def _file(self, purpose: str) -> Iterator[str]:
-        """A file of our own beside the runtime's folder of containers, for one call."""
+    def _scratch(self) -> Iterator[str]:
+        """A folder for one call, beside the runtime's folders of containers. Whoever is killed leaves it unlocked."""
         os.makedirs(self.folder, mode=0o700, exist_ok=True)
-        # The name begins with a dot, which no container's can: runc keeps one folder a container in here.
-        made, path = tempfile.mkstemp(prefix=f".{purpose}-", dir=self.folder)
-        os.close(made)
-        try:
-            yield path
-        finally:
-            with suppress(OSError):
-                os.unlink(path)
-
-    @contextmanager
-    def _pid_file(self, wanted: str | None) -> Iterator[str]:
-        if wanted is not None:
-            yield os.path.abspath(wanted)
-            return
-        with self._file("pid") as path:
+        with scratch_folder(self.folder) as path:
             yield path
 
     def _pid(self, verb: str, path: str) -> int:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
@@ -21,8 +20,11 @@ from oci.runtime.devices import cgroup_rules
 from oci.runtime.found import Found, file_of, in_user_namespace, remembered
 from oci.runtime.runc import ENVIRONMENT, SHORT, Runtime, Streams, run
 from oci.spec.wire import dumps
+from oci.streams.scratch import scratch_folder
 
 __all__ = ["choose", "find"]
+
+TRIAL = "ocikit-trial-"  # how the name of the tiny container begins, and of its cgroup
 
 
 def find(folder: str, names: Sequence[str] = ("crun", "runc"), *, known: str | None = None) -> Runtime:
@@ -78,10 +80,10 @@ def _tried(folder: str, path: str) -> Found:
 def _create(folder: str, found: Found) -> None:
     """One container, made and deleted. Raises RuntimeFailed."""
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    bundle = tempfile.mkdtemp(prefix=".trial-", dir=folder)
-    name = f"ocikit-trial-{secrets.token_hex(8)}"
-    runtime = Runtime(found, folder)
-    try:
+    # Its state lies in the same folder: when this process is killed, that folder tells all that is left of the trial.
+    with scratch_folder(folder) as bundle:
+        name = f"{TRIAL}{secrets.token_hex(8)}"
+        runtime = Runtime(found, f"{bundle}/run")
         os.mkdir(f"{bundle}/rootfs", 0o755)
         with open(f"{bundle}/config.json", "wb") as file:
             file.write(dumps(_document(found, name)))
@@ -92,8 +94,6 @@ def _create(folder: str, found: Found) -> None:
                 runtime.delete(name, force=True)
             raise
         runtime.delete(name, force=True)
-    finally:
-        shutil.rmtree(bundle, ignore_errors=True)
 
 
 def _own_mounts() -> None:

@@ -48,6 +48,7 @@ CODES = (
     "container-without-layer",
     "container-without-image",
     "stale-runtime-state",
+    "run-leftover",
     "stale-cgroup",
 )
 """All codes, in the order in which they are found and mended: what others stand on comes first."""
@@ -95,5 +96,10 @@ def _shallow(store: Store) -> Iterator[Finding]:
 
 def leftovers(store: Store) -> list[Finding]:
     """What killed commands left that is of no use to anybody; what living ones are making is none of it."""
-    finders = (faults_images.find_leftovers, faults_layers.find_leftovers, faults_volumes.find_leftovers)
+    finders = (
+        faults_images.find_leftovers,
+        faults_layers.find_leftovers,
+        faults_volumes.find_leftovers,
+        faults_host.find_leftovers,
+    )
     return [finding for find in finders for finding in find(store)]

@@ -5,6 +5,7 @@
                          is not there; our own mounts end with their processes (docs/drivers.md)
 `stale-runtime-state`    a runtime (`run/…/<id>`) knows a container that the store doesn't          removed, unless a
                                                                                                     process of it lives
+`run-leftover`           what a killed command had beside its runtime for one call, or for a trial   removed
 `stale-cgroup`           a cgroup of this store without processes, of no container                  removed
 =======================  =========================================================================  ==================
 
@@ -16,21 +17,24 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from oci.errors import StoreError
+from oci.linux.process import identity
 from oci.storage.finding import Finding, Mend, UnmendedError
-from oci.storage.folders import remove_folder
-from oci.storage.processes import cgroups_named, processes_in, runtime_process
+from oci.storage.folders import remove_folder, sweep_folders
+from oci.storage.processes import cgroups_named, kill_and_wait, processes_in, runtime_process
 
 if TYPE_CHECKING:
     from oci.storage.store import Store
 
-__all__ = ["MENDS", "find", "unmount_below"]
+__all__ = ["MENDS", "find", "find_leftovers", "unmount_below"]
 
 _ID = re.compile("[0-9a-f]{64}")
+TRIAL = "ocikit-trial-"  # how trials of runtimes name their container, and its cgroup
 MIN_AGE = 60 * 1_000_000_000  # nanoseconds; a runtime needs some milliseconds
 _DELETED = "//deleted"  # what mountinfo says behind a target that was removed
 
@@ -40,7 +44,17 @@ def find(store: Store) -> Iterator[Finding]:
     known = {container_id for (container_id,) in store.state.all("SELECT id FROM containers")}
     yield from _mounts(store, known)
     yield from _states(store, known)
+    yield from find_leftovers(store)
     yield from _cgroups(store, known)
+
+
+def find_leftovers(store: Store) -> Iterator[Finding]:
+    """What no living process works on: trials of drivers in the store's folder, and calls of runtimes in `run/…`."""
+    run = f"{store.root}/run"
+    for folder in (store.root, *(path for name in sorted(os.listdir(run)) if os.path.isdir(path := f"{run}/{name}"))):
+        for path in sweep_folders(folder, dry_run=True):
+            where = os.path.relpath(path, store.root)
+            yield Finding(code="run-leftover", where=where, message="left by a killed command", subject=path)
 
 
 def _mounts(store: Store, known: set[str]) -> Iterator[Finding]:
@@ -122,6 +136,29 @@ def _forget(store: Store, finding: Finding) -> str:
     return "removed"
 
 
+def _sweep(store: Store, finding: Finding) -> str:
+    parent, name = os.path.split(finding.subject)
+    if finding.subject not in sweep_folders(parent, dry_run=True):
+        raise UnmendedError("it is gone, or somebody is working on it")
+    _end_trials(f"{parent}/{name}/run")
+    remove_folder(finding.subject)
+    return "removed"
+
+
+def _end_trials(folder: str) -> None:
+    """Kill what is left of trials of runtimes: their containers never start (oci/runtime/trial.py)."""
+    for name in os.listdir(folder) if os.path.isdir(folder) else ():
+        if not name.startswith(TRIAL):
+            continue
+        pid = runtime_process(f"{folder}/{name}")
+        if pid is not None:
+            with suppress(ProcessLookupError):
+                kill_and_wait(identity(pid), signal.SIGKILL)
+        for path in cgroups_named(name):
+            with suppress(OSError):
+                os.rmdir(path)
+
+
 def _remove_cgroup(store: Store, finding: Finding) -> str:
     for folder, _, _ in os.walk(finding.subject, topdown=False):
         try:
@@ -136,5 +173,6 @@ def _remove_cgroup(store: Store, finding: Finding) -> str:
 MENDS: dict[str, Mend] = {
     "stale-mount": _unmount,
     "stale-runtime-state": _forget,
+    "run-leftover": _sweep,
     "stale-cgroup": _remove_cgroup,
 }

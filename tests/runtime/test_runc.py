@@ -300,6 +300,7 @@ def test_files_for_one_call_are_for_nobody_else(folder: str, tmp_path: Path) -> 
     spy = FAKE.replace(path=program(tmp_path / "spy", f"ls -la {folder} > {seen}; exit 1"))
     with pytest.raises(RuntimeFailed, match="runc exec: failed without a word"):
         Runtime(spy, folder).exec("x", {"env": ["SECRET=1"]})
-    modes = [line.split()[0] for line in seen.read_text().splitlines() if ".process-" in line or ".log-" in line]
-    assert modes == ["-rw-------", "-rw-------"]
+    modes = [line.split()[0] for line in seen.read_text().splitlines() if ".tmp-" in line]
+    assert modes == ["drwx------", "drwx------"]
+    assert os.listdir(folder) == []
     assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700

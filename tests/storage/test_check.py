@@ -24,6 +24,7 @@ from oci.storage.faults_containers import LOST
 from oci.storage.images import find
 from oci.storage.repair import MENDS, Repair, check_and_repair, opened, repair
 from oci.storage.store import Store
+from oci.streams.scratch import scratch_folder
 from tests.support.checking import blob_of, codes, mended
 from tests.support.namespaces import need_mounts
 from tests.support.stocked import APP_NAME, OTHER_NAME, add_container, stocked, ticks
@@ -298,6 +299,27 @@ def test_what_a_runtime_knows_of_containers_that_are_no_more(store: Store) -> No
         assert sorted(mended(store)) == [("stale-runtime-state", False), ("stale-runtime-state", True)]
     assert mended(store) == [("stale-runtime-state", True)]
     assert os.listdir(f"{store.root}/run/runc") == [known]
+
+
+def test_what_killed_commands_had_beside_a_runtime(store: Store) -> None:
+    """A folder for each call; for a trial one with the state of its container; a driver's at the top."""
+    os.makedirs(f"{store.root}/run/runc")
+    with scratch_folder(f"{store.root}/run/runc") as busy, living() as process:
+        call, trial = (Path(store.root, "run/runc", f".tmp-{name}") for name in ("call", "trial"))
+        state = trial / "run" / "ocikit-trial-1"
+        state.mkdir(parents=True)
+        (state / "state.json").write_text(
+            json.dumps({"init_process_pid": process.pid, "init_process_start": identity(process.pid).start})
+        )
+        call.mkdir()
+        (call / "log").write_text("{}")
+        Path(store.root, ".tmp-driver", "low").mkdir(parents=True)
+        assert codes(store) == ["run-leftover"] * 3
+        assert sorted(mended(store)) == [("run-leftover", True)] * 3
+        assert process.wait(10) == -9
+        assert os.listdir(f"{store.root}/run/runc") == [os.path.basename(busy)]
+    assert not Path(store.root, ".tmp-driver").exists()
+    assert codes(store) == []
 
 
 def test_cgroups_of_containers_that_are_no_more(store: Store) -> None:

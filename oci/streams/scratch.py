@@ -1,0 +1,56 @@
+"""A folder for the time of one piece of work, locked meanwhile: one without its lock is what a killed process left.
+
+It is named as temporary files are (atomic.py), so nobody reads it, and whoever tidies up knows it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from oci.streams.atomic import TEMPORARY
+
+__all__ = ["scratch_folder"]
+
+
+@contextmanager
+def scratch_folder(parent: str) -> Iterator[str]:
+    """A new folder in `parent`, which goes with everything that is in it. OSErrors propagate."""
+    path, fd = _make(parent)
+    try:
+        yield path
+    finally:
+        _remove(path)
+        os.close(fd)
+
+
+def _make(parent: str) -> tuple[str, int]:
+    while True:
+        path = f"{parent}/{TEMPORARY}{os.urandom(8).hex()}"
+        os.mkdir(path, 0o700)
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:  # somebody took it for a leftover before it was locked
+            continue
+        except BaseException:
+            with suppress(OSError):
+                os.rmdir(path)
+            raise
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        if os.fstat(fd).st_nlink:
+            return path, fd
+        os.close(fd)
+
+
+def _remove(path: str) -> None:
+    with suppress(OSError):
+        for name in os.listdir(path):
+            if os.path.isdir(f"{path}/{name}") and not os.path.islink(f"{path}/{name}"):
+                import shutil
+
+                shutil.rmtree(f"{path}/{name}", ignore_errors=True)
+            else:
+                os.unlink(f"{path}/{name}")
+        os.rmdir(path)
