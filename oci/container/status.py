@@ -23,9 +23,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from oci.container.container import Container
-from oci.container.ending import LOST, Ending
 from oci.container.runtimes import runtime_folder, runtime_knows, runtime_of
 from oci.errors import ContainerNotFound, OciError
+from oci.storage.ending import LOST, Ending
 
 if TYPE_CHECKING:
     from oci.storage.containers import ContainerRow

@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from oci.container.connecting import ATTACH_SOCKET
 from oci.container.console import socket_address
 from oci.container.container import Container
-from oci.container.ending import Ending, of_wait_status
 from oci.container.frames import FAILED, HEADER, MAX_FRAME, ORDER, STARTED, Unframer, document_frame, read_document
 from oci.container.log_writer import LogWriter
 from oci.container.mounting import mount_for_run
@@ -37,6 +36,7 @@ from oci.errors import OciError, RuntimeFailed
 from oci.linux import process, shared_namespace
 from oci.linux.namespaces import unshare_mounts
 from oci.runtime.runc import Found, Runtime
+from oci.storage.ending import Ending, of_wait_status
 from oci.storage.store import Store
 
 if TYPE_CHECKING:

@@ -19,29 +19,32 @@ A container whose lock somebody holds is being worked on, and is passed over.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from oci.errors import ContainerNotFound, OciError
+from oci.spec.digest import Digest
+from oci.storage.ending import EXIT_FILE, Ending
+from oci.storage.faults_host import unmount_below
+from oci.storage.faults_layers import image_of
 from oci.storage.finding import Finding, Mend, UnmendedError
 from oci.storage.folders import remove_folder
 from oci.storage.processes import kill_and_wait, processes_of
 
 if TYPE_CHECKING:
+    from oci.linux.process import Identity
     from oci.storage.containers import ContainerRow
     from oci.storage.store import Store
 
 __all__ = ["LOST", "MENDS", "find", "remove_container_folder"]
 
 LOST = "lost"  # the folder for what containers wrote that the store knows no more
-MAX_EXIT = 4096  # bytes of exit.json; those that are written have 150
 _ID = re.compile("[0-9a-f]{64}")
-_OF_A_RUN = ("exit.json", "log.json", "bundle")  # in the folder of a container that was started
+_OF_A_RUN = (EXIT_FILE, "log.json", "bundle")  # in the folder of a container that was started
 
 
 def find(store: Store) -> Iterator[Finding]:
@@ -94,8 +97,8 @@ def _living(row: ContainerRow) -> Finding | None:
     return _finding("container-dead", row, "is shown as running, but neither it nor its supervisor lives")
 
 
-def _alive(identity: Any) -> bool:
-    return identity is not None and bool(identity.alive())
+def _alive(identity: Identity | None) -> bool:
+    return identity is not None and identity.alive()
 
 
 def _is_made(store: Store, row: ContainerRow) -> bool:
@@ -135,8 +138,6 @@ def _whole_layers(store: Store) -> set[str]:
 
 
 def _has_blob(store: Store, digest: str) -> bool:
-    from oci.spec.digest import Digest
-
     try:
         return store.images.blobs.has(Digest.parse(digest))
     except OciError:
@@ -148,31 +149,20 @@ def _has_blob(store: Store, digest: str) -> bool:
 
 def _note_end(store: Store, finding: Finding) -> str:
     row = store.containers.get(finding.subject)
-    ending = _read_ending(store.containers.folder(row.id), row.started)
-    code = ending.get("exit_code")
+    ending = Ending.read(store.containers.folder(row.id))
+    if ending is None or ending.started != row.started:  # of a run before, or not whole
+        ending = Ending(started=row.started, finished=row.finished or store.clock(), exit_code=None)
+    code = ending.exit_code
     store.containers.update(
         row.id,
         status="exited",
         supervisor=None,
         init=None,
-        finished=ending.get("finished", row.finished) or store.clock(),
+        finished=ending.finished,
         exit_code=code,
-        error=None if code is not None else ending.get("reason") or "nobody saw how it ended",
+        error=None if code is not None else ending.reason or "nobody saw how it ended",
     )
     return f"is shown as exited{f' ({code})' if code is not None else ', without an exit status'}"
-
-
-def _read_ending(folder: str, started: int | None) -> dict[str, Any]:
-    """What exit.json says of this run; nothing when it is of another, or not whole."""
-    try:
-        with open(f"{folder}/exit.json", "rb") as file:
-            value = json.loads(file.read(MAX_EXIT))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    if not isinstance(value, dict) or value.get("started") != started:
-        return {}
-    numbers = {name: value[name] for name in ("exit_code", "finished") if isinstance(value.get(name), int)}
-    return {**numbers, **({"reason": value["reason"]} if isinstance(value.get("reason"), str) else {})}
 
 
 def _kill(store: Store, finding: Finding) -> str:
@@ -201,8 +191,6 @@ def _remove(store: Store, finding: Finding) -> str:
 
 def remove_container_folder(store: Store, container_id: str) -> None:
     """Remove a container's folder, after whatever is mounted below it: nothing is removed through a mount."""
-    from oci.storage.faults_host import unmount_below
-
     folder = store.containers.folder(container_id)
     unmount_below(folder)
     remove_folder(folder)
@@ -216,8 +204,6 @@ def _drop_row(store: Store, finding: Finding) -> str:
 
 
 def _put_aside(store: Store, finding: Finding) -> str:
-    from oci.storage.faults_host import unmount_below
-
     name = finding.subject
     if processes_of(store, name):
         raise UnmendedError("processes of it are alive")
@@ -246,8 +232,6 @@ def _wrote_anything(folder: str) -> bool:
 
 
 def _unpack_again(store: Store, finding: Finding) -> str:
-    from oci.storage.faults_layers import image_of
-
     row = store.containers.get(finding.subject)
     image = image_of(store, row.manifest)
     if image is None:

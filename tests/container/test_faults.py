@@ -37,8 +37,8 @@ STARTING: list[Fault] = [
     ("oci.runtime.runc", "Runtime", "start", 1, "after"),
 ]
 ENDING: list[Fault] = [
-    ("oci.container.ending", "Ending", "write", 1, "before"),
-    ("oci.container.ending", "Ending", "write", 1, "after"),
+    ("oci.storage.ending", "Ending", "write", 1, "before"),
+    ("oci.storage.ending", "Ending", "write", 1, "after"),
     ("oci.storage.containers", "Containers", "update", 2, "after"),
     ("oci.runtime.runc", "Runtime", "delete", 1, "after"),
     ("oci.storage.containers", "Containers", "update", 3, "after"),

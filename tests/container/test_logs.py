@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from oci.container.detach_keys import KeyScanner, parse_keys
-from oci.container.ending import Ending, of_wait_status
 from oci.container.frames import MAX_FRAME, STDERR, STDOUT, Unframer, frame
 from oci.container.log_writer import MAX_PIECE, LogWriter
 from oci.container.logs import LogLine, read_log
 from oci.container.signals import parse_signal
 from oci.errors import ConfigurationError, InvalidInput
+from oci.storage.ending import Ending, of_wait_status
 
 SECOND = 1_000_000_000
 

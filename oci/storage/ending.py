@@ -1,7 +1,8 @@
 """How a container's run ended: `exit.json`, written before anything else is told of it.
 
 The row in the database is what everybody reads; it is written without fsync, and by a process that may be killed on the
-way. The file is durable first, so that whoever finds a row that says "running", and nobody running, knows more.
+way. The file is durable first, so that whoever finds a row that says "running", and nobody running, knows more: the
+next command (oci/container/status.py), or `store check`.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Ending(Record):
                 return None
             started, finished, exit_code, signal = numbers
             reason = value["reason"]
-        except (FileNotFoundError, ValueError, TypeError, KeyError, RecursionError):
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return None
         return cls(
             started=started,
