@@ -150,7 +150,7 @@ def details(container: Container) -> dict[str, Any]:
     for kept_apart in ("args", "labels"):
         settings.pop(kept_apart, None)
     mounts: list[dict[str, Any]] = [
-        {"type": "volume", "name": name, "source": f"{store.root}/volumes/{name}/data", "target": path,
+        {"type": "volume", "name": name, "source": store.volume_path(name), "target": path,
          "readOnly": read_only}
         for name, path, read_only in store.containers.volumes(row.id)
     ]  # fmt: skip

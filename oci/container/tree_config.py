@@ -48,7 +48,7 @@ def facts_of(container: Container, settings: RunSettings, root: str, root_fd: in
     """What is known of this machine and this container."""
     store, folder = container.store, container.folder
     maps = idmaps.current()
-    volumes = {path: f"{store.root}/volumes/{name}/data" for name, path, _ in store.containers.volumes(container.id)}
+    volumes = {path: store.volume_path(name) for name, path, _ in store.containers.volumes(container.id)}
     return Facts(
         id=container.id,
         root=root,

@@ -75,7 +75,7 @@ def mounts_of(container: Container) -> tuple[Mounted, ...]:
     found = {f"/etc/{name}": Mounted(target=f"/etc/{name}", source=f"{folder}/{name}") for name in _ETC}
     found = {target: mount for target, mount in found.items() if os.path.exists(mount.source)}
     for name, path, read_only in store.containers.volumes(container.id):
-        found[path] = Mounted(target=path, source=f"{store.root}/volumes/{name}/data", read_only=read_only)
+        found[path] = Mounted(target=path, source=store.volume_path(name), read_only=read_only)
     for mount in settings.mounts:
         if mount.type == "bind":
             found[mount.target] = Mounted(target=mount.target, source=mount.source, read_only=mount.read_only)

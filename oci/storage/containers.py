@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from oci.storage.place import Place
     from oci.storage.state import Transaction
 
-__all__ = ["ContainerRow", "Containers", "Status", "check_container_name", "new_id"]
+__all__ = ["ContainerRow", "Containers", "Status", "check_container_name", "is_id", "new_id"]
 
 Status = Literal["created", "running", "exited", "removing"]
 
@@ -33,7 +33,8 @@ MIN_PREFIX = 2  # hexadecimal digits of an ID
 MAX_NAME = 128  # characters of a container's name
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
-_ID = re.compile(r"[0-9a-f]{2,64}")
+_ID = re.compile(r"[0-9a-f]{64}")
+_PREFIX = re.compile(rf"[0-9a-f]{{{MIN_PREFIX},64}}")
 
 
 class ContainerRow(Record):
@@ -72,6 +73,11 @@ _INSERT = f"INSERT INTO containers ({', '.join(_COLUMNS)}) VALUES ({', '.join('?
 def new_id() -> str:
     """A container's ID: 64 hexadecimal digits that say nothing."""
     return os.urandom(32).hex()
+
+
+def is_id(text: str) -> bool:
+    """Whether it has the form of a whole ID, as the names of containers' folders have."""
+    return _ID.fullmatch(text) is not None
 
 
 def check_container_name(name: str) -> None:
@@ -154,7 +160,7 @@ class Containers:
         if row is not None:
             return row
         matches: list[tuple[Any, ...]] = []
-        if _ID.fullmatch(wanted):
+        if _PREFIX.fullmatch(wanted):
             # The digits above "f" end the range: an index is used, where LIKE would read every row.
             matches = self._place.state.all(f"{_SELECT} WHERE id >= ? AND id < ? LIMIT 11", (wanted, wanted + "g"))
         if len(matches) != 1:

@@ -20,7 +20,6 @@ A container whose lock somebody holds is being worked on, and is passed over.
 from __future__ import annotations
 
 import os
-import re
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
@@ -28,6 +27,7 @@ from typing import TYPE_CHECKING
 
 from oci.errors import ContainerNotFound, OciError
 from oci.spec.digest import Digest
+from oci.storage.containers import is_id
 from oci.storage.ending import EXIT_FILE, Ending
 from oci.storage.faults_host import unmount_below
 from oci.storage.faults_layers import image_of
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 __all__ = ["LOST", "MENDS", "find", "remove_container_folder"]
 
 LOST = "lost"  # the folder for what containers wrote that the store knows no more
-_ID = re.compile("[0-9a-f]{64}")
 _OF_A_RUN = (EXIT_FILE, "log.json", "bundle")  # in the folder of a container that was started
 
 
@@ -66,7 +65,7 @@ def find(store: Store) -> Iterator[Finding]:
             yield _finding("container-without-image", row, message, repairable=False)
     known = {row.id for row in rows}
     for name in names:
-        if name not in known and _ID.fullmatch(name) and os.path.isdir(f"{root}/{name}"):
+        if name not in known and is_id(name) and os.path.isdir(f"{root}/{name}"):
             with suppress(ContainerNotFound, BlockingIOError), store.containers.lock(name, wait=False):
                 yield _orphan(store, name)  # one that is being made is locked
 

@@ -16,7 +16,6 @@ looked at twice, nor one that is so new that its first process may be on its way
 from __future__ import annotations
 
 import os
-import re
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from oci.errors import StoreError
 from oci.linux.process import identity
+from oci.storage.containers import is_id
 from oci.storage.finding import Finding, Mend, UnmendedError
 from oci.storage.folders import remove_folder, sweep_folders
 from oci.storage.processes import cgroups_named, kill_and_wait, processes_in, runtime_process
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["MENDS", "find", "find_leftovers", "unmount_below"]
 
-_ID = re.compile("[0-9a-f]{64}")
 TRIAL = "ocikit-trial-"  # how trials of runtimes name their container, and its cgroup
 MIN_AGE = 60 * 1_000_000_000  # nanoseconds; a runtime needs some milliseconds
 _DELETED = "//deleted"  # what mountinfo says behind a target that was removed
@@ -81,7 +80,7 @@ def _states(store: Store, known: set[str]) -> Iterator[Finding]:
         with suppress(NotADirectoryError):
             for name in sorted(os.listdir(f"{run}/{runtime}")):
                 folder = f"{run}/{runtime}/{name}"
-                if name in known or not _ID.fullmatch(name) or not os.path.isdir(folder):
+                if name in known or not is_id(name) or not os.path.isdir(folder):
                     continue
                 pid = runtime_process(folder)
                 message = "the runtime knows a container that the store doesn't"
@@ -97,7 +96,7 @@ def _cgroups(store: Store, known: set[str]) -> Iterator[Finding]:
     beginning, now = store.cgroup_name(), store.clock()
     for path in cgroups_named(beginning):
         container_id = os.path.basename(path).removeprefix(beginning)
-        if container_id in known or not _ID.fullmatch(container_id) or processes_in(path):
+        if container_id in known or not is_id(container_id) or processes_in(path):
             continue
         with suppress(FileNotFoundError):
             status = os.stat(path)

@@ -30,7 +30,7 @@ from oci.spec.digest import Digest
 from oci.spec.record import Record
 from oci.storage.finding import Finding, Mend, UnmendedError
 from oci.storage.folders import new_folder, remove_folder, temporary_name
-from oci.storage.inventory import layer_names
+from oci.storage.layer_folders import layer_names
 
 if TYPE_CHECKING:
     from oci.image.image import Image

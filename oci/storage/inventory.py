@@ -20,16 +20,15 @@ from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
 from oci.spec.record import Record
 from oci.storage.disk import disk_bytes
-from oci.storage.layers import possible_ids
+from oci.storage.layer_folders import layer_names
 
 if TYPE_CHECKING:
     from oci.layout.layout import Layout
-    from oci.spec.config import ImageConfig
     from oci.spec.manifest import Manifest
     from oci.storage.containers import ContainerRow
     from oci.storage.store import Store
 
-__all__ = ["Entry", "StockedImage", "container_size", "inventory", "layer_names", "layer_sizes"]
+__all__ = ["Entry", "StockedImage", "container_size", "inventory", "layer_sizes"]
 
 
 class StockedImage(Record):
@@ -101,11 +100,6 @@ def _image(layout: Layout, descriptor: Descriptor) -> StockedImage | None:
 def _layers(layout: Layout, model: Manifest) -> tuple[tuple[str, str], ...]:
     config = read_config(layout.blobs, model.config, media_type=model.config.media_type).model
     return layer_names(config)
-
-
-def layer_names(config: ImageConfig) -> tuple[tuple[str, str], ...]:
-    """The two names that the folder of each layer of an image can have, bottom first."""
-    return tuple(possible_ids(*pair) for pair in zip(config.diff_ids, config.chain_ids(), strict=True))
 
 
 # Bytes

@@ -20,9 +20,10 @@ from oci.spec.record import Record
 if TYPE_CHECKING:
     from oci.drivers.driver import Form
     from oci.image.layer import Layer
+    from oci.spec.config import ImageConfig
     from oci.storage.place import Place
 
-__all__ = ["COMPLETE", "LayerFolder", "LayerFolders", "Wanted", "possible_ids"]
+__all__ = ["COMPLETE", "LayerFolder", "LayerFolders", "Wanted", "layer_names", "possible_ids"]
 
 COMPLETE = "complete"  # beside fs/: written last, when all else is on disk
 MAX_COMPLETE = 4096  # bytes of the file; it has some 300
@@ -55,6 +56,11 @@ class Wanted(Record):
 def possible_ids(diff_id: Digest, chain_id: Digest) -> tuple[str, str]:
     """The two names that a layer's folder may have: for every place, or above these lower layers only."""
     return diff_id.encoded, CHAIN + chain_id.encoded
+
+
+def layer_names(config: ImageConfig) -> tuple[tuple[str, str], ...]:
+    """The two names that the folder of each layer of an image may have, bottom first."""
+    return tuple(possible_ids(*pair) for pair in zip(config.diff_ids, config.chain_ids(), strict=True))
 
 
 class LayerFolders:

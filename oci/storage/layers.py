@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from oci.errors import OciError, StoreError
 from oci.spec.digest import Digest
-from oci.storage.layer_folders import COMPLETE, LayerFolder, LayerFolders, Wanted, possible_ids
+from oci.storage.layer_folders import COMPLETE, LayerFolder, LayerFolders, Wanted, layer_names
 from oci.storage.place import LOCK
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from oci.storage.place import Place
     from oci.streams.progress import Progress
 
-__all__ = ["LayerFolder", "Layers", "possible_ids"]
+__all__ = ["LayerFolder", "Layers"]
 
 
 class Layers(LayerFolders):
@@ -135,8 +135,7 @@ class Layers(LayerFolders):
         for manifest in manifests:
             with suppress(OciError):
                 config = Image.load(blobs, manifest).config.model
-                for pair in zip(config.diff_ids, config.chain_ids(), strict=True):
-                    found.update(possible_ids(*pair))
+                found.update(name for pair in layer_names(config) for name in pair)
         return found
 
     def needed_ids(self) -> set[str]:
@@ -160,8 +159,7 @@ class Layers(LayerFolders):
                     if not media_types.is_config(config.media_type) or not is_at_hand(layout.blobs, config):
                         continue
                     model = read_config(layout.blobs, config, media_type=config.media_type).model
-                    for pair in zip(model.diff_ids, model.chain_ids(), strict=True):
-                        needed.update(possible_ids(*pair))
+                    needed.update(name for pair in layer_names(model) for name in pair)
         except OciError as error:
             raise StoreError(self._place.root, f"it can't be told which layers are needed: {error}") from error
         return needed

@@ -33,6 +33,10 @@ class Place:
         """The tree of the layer of that id, there or not."""
         return f"{self.root}/layers/{layer_id}/fs"
 
+    def volume_path(self, name: str) -> str:
+        """The data of the volume of that name, there or not."""
+        return f"{self.root}/volumes/{name}/data"
+
     def cgroup_name(self, container_id: str = "") -> str:
         """The name of a container's cgroup: it says whose, machines have several stores. Without ID: how all begin."""
         tag = self.state.settle_fact("cgroups", os.urandom(4).hex())

@@ -60,9 +60,9 @@ def check_volume_name(name: str) -> None:
 class Volumes:
     """The volumes of one store."""
 
-    def __init__(self, store: Place) -> None:
-        self._store = store
-        self._root = f"{store.root}/volumes"
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._root = f"{place.root}/volumes"
 
     def folder(self, name: str) -> str:
         """Where a volume is, there or not; its data is in `data` below."""
@@ -72,19 +72,19 @@ class Volumes:
 
     def get(self, name: str) -> Volume:
         """The volume of that name; VolumeNotFound."""
-        row = self._store.state.one(f"SELECT {_COLUMNS} FROM volumes WHERE name = ?", (name,))
+        row = self._place.state.one(f"SELECT {_COLUMNS} FROM volumes WHERE name = ?", (name,))
         if row is None:
-            raise VolumeNotFound(name, self._store.root)
+            raise VolumeNotFound(name, self._place.root)
         return self._volume(row)
 
     def list(self) -> tuple[Volume, ...]:
         """All volumes, by name."""
-        rows = self._store.state.all(f"SELECT {_COLUMNS} FROM volumes ORDER BY name")
+        rows = self._place.state.all(f"SELECT {_COLUMNS} FROM volumes ORDER BY name")
         return tuple(map(self._volume, rows))
 
     def users(self, name: str) -> tuple[str, ...]:
         """The names of the containers that use a volume, running or not."""
-        return _users(self._store.state, name)
+        return _users(self._place.state, name)
 
     def size(self, name: str) -> int:
         """Bytes on disk of a volume's data."""
@@ -96,7 +96,7 @@ class Volumes:
         name, created, labels, anonymous = row
         return Volume(
             name=name,
-            path=f"{self._root}/{name}/data",
+            path=self._place.volume_path(name),
             created=created,
             labels=json.loads(labels),
             anonymous=bool(anonymous),
@@ -114,7 +114,7 @@ class Volumes:
         if name is None:
             name, anonymous = os.urandom(32).hex(), anonymous is not False
         _check(name, labels)
-        with self._store.state.transaction() as db:
+        with self._place.state.transaction() as db:
             if db.one("SELECT 1 FROM volumes WHERE name = ?", (name,)) is not None:
                 raise NameTaken("volume", name, hint="remove that one, or take another name")
             self._make_folder(name)
@@ -146,7 +146,7 @@ class Volumes:
 
     def _add(self, db: Transaction, name: str, labels: Mapping[str, str] | None, *, anonymous: bool) -> Volume:
         text = json.dumps(dict(labels or {}), separators=(",", ":"), ensure_ascii=False)
-        row = (name, self._store.clock(), text, int(anonymous))
+        row = (name, self._place.clock(), text, int(anonymous))
         db.run(f"INSERT INTO volumes ({_COLUMNS}, ready) VALUES (?, ?, ?, ?, 1)", row)
         return self._volume(row)
 
@@ -154,11 +154,11 @@ class Volumes:
         """Remove a volume and its data; InUse says by whom, with `force` too, which only bears one that is missing."""
         folder, doomed = self.folder(name), f"{self._root}/{temporary_name()}"
         try:
-            with self._store.state.transaction() as db:  # nobody makes one of that name meanwhile
+            with self._place.state.transaction() as db:  # nobody makes one of that name meanwhile
                 if db.one("SELECT 1 FROM volumes WHERE name = ?", (name,)) is None:
                     if force:
                         return False
-                    raise VolumeNotFound(name, self._store.root)
+                    raise VolumeNotFound(name, self._place.root)
                 users = _users(db, name)
                 if users:
                     raise InUse(f"volume {name}", users, hint="remove the containers first")
@@ -181,7 +181,7 @@ class Volumes:
         """Give a folder that lies there without a row one again, with all that is in it."""
         check_volume_name(name)
         folder = self.folder(name)
-        with self._store.state.transaction() as db:
+        with self._place.state.transaction() as db:
             if db.one("SELECT 1 FROM volumes WHERE name = ?", (name,)) is not None:
                 raise NameTaken("volume", name)
             settle(folder)
@@ -192,7 +192,7 @@ class Volumes:
 
     def remake(self, name: str) -> None:
         """Make the folder of a volume that has lost it."""
-        with self._store.state.transaction() as db:
+        with self._place.state.transaction() as db:
             if db.one("SELECT 1 FROM volumes WHERE name = ?", (name,)) is not None:
                 self._make_folder(name)
 
@@ -202,12 +202,12 @@ class Volumes:
         Under the store's exclusive lock: a container that is being made has its volumes before it has a row.
         """
         if not dry_run:
-            with self._store.exclusive():
+            with self._place.exclusive():
                 return self._prune(everything, dry_run=False)
         return self._prune(everything, dry_run=True)
 
     def _prune(self, everything: bool, *, dry_run: bool) -> tuple[Volume, ...]:
-        used = {name for (name,) in self._store.state.all("SELECT DISTINCT volume FROM container_volumes")}
+        used = {name for (name,) in self._place.state.all("SELECT DISTINCT volume FROM container_volumes")}
         gone = []
         for volume in self.list():
             if volume.name in used or not (everything or volume.anonymous):
@@ -255,7 +255,7 @@ class Volumes:
             try:
                 stack.enter_context(locked(self.folder(name)))
             except FileNotFoundError:
-                raise VolumeNotFound(name, self._store.root) from None
+                raise VolumeNotFound(name, self._place.root) from None
             yield
 
     def _take(self, folder: str, source: int, rootless: bool | None, warn: Callable[[str], None] | None) -> None:
@@ -274,7 +274,7 @@ class Volumes:
         """A volume's data as one tar, the same bytes for the same data. Nothing stops containers from writing to it."""
         from oci.storage.volume_data import archive
 
-        return archive(self.get(name).path, live=bool(self._running(self._store.state, name)), warn=warn)
+        return archive(self.get(name).path, live=bool(self._running(self._place.state, name)), warn=warn)
 
     def load(
         self,
@@ -295,7 +295,7 @@ class Volumes:
         from oci.storage.volume_data import filled
 
         _check(name, labels)
-        known = self._store.state.one("SELECT 1 FROM volumes WHERE name = ?", (name,)) is not None
+        known = self._place.state.one("SELECT 1 FROM volumes WHERE name = ?", (name,)) is not None
         with open_tar(chunks) as tar:
             if not known:
                 with new_folder(self._root) as whole:
@@ -305,14 +305,14 @@ class Volumes:
                     return self._put_new(name, whole, labels)
             volume = self.get(name)
             with self._locked(name):
-                self._check_replaceable(self._store.state, volume, force)
+                self._check_replaceable(self._place.state, volume, force)
                 with filled(self.folder(name), tar, rootless=_rootless(rootless), warn=warn) as made:
                     self._put_into(volume, made, force)
             return volume
 
     def _put_new(self, name: str, whole: str, labels: Mapping[str, str] | None) -> Volume:
         folder = self.folder(name)
-        with self._store.state.transaction() as db:
+        with self._place.state.transaction() as db:
             if db.one("SELECT 1 FROM volumes WHERE name = ?", (name,)) is not None:
                 raise NameTaken("volume", name, hint="it was made meanwhile")
             if os.path.lexists(folder):
@@ -324,7 +324,7 @@ class Volumes:
 
     def _put_into(self, volume: Volume, made: str, force: bool) -> None:
         folder = self.folder(volume.name)
-        with self._store.state.transaction() as db:  # no container starts meanwhile
+        with self._place.state.transaction() as db:  # no container starts meanwhile
             self._check_replaceable(db, volume, force)
             with suppress(FileNotFoundError):
                 os.unlink(f"{folder}/{NEW}")
