@@ -15,7 +15,6 @@ from typing import Any
 from oci.errors import InvalidInput, show
 from oci.runtime import capabilities, devices, mounts, resources, seccomp
 from oci.runtime.facts import Facts
-from oci.runtime.inside import settle
 from oci.runtime.mount_points import MountPoint, image_volumes, mount_points, working_directory
 from oci.runtime.process import command, process_config, process_of
 from oci.runtime.settings import NETWORKS, RunSettings
@@ -190,7 +189,7 @@ def _mounts(
     )
     files = dict(zip(mounts.FILES, (facts.hosts, facts.hostname_file, facts.resolv_conf), strict=True))
     own = mounts.file_mounts(
-        {settle(facts.root_fd, target, target): source for target, source in files.items()},
+        {place: files[path] for path, place in mounts.file_places(facts.root_fd).items()},
         [place.target for place in places if place.setting.type != "tmpfs"],
         read_only=settings.read_only,
         initial=initial,

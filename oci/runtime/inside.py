@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 
 from oci.errors import InvalidInput, show
 
-__all__ = ["absolute", "below", "settle"]
+__all__ = ["absolute", "below", "is_kernels", "settle"]
 
 MAX_LINKS = 40  # symbolic links in one path, as the kernel has it
 MAX_PATH = 4095  # bytes of a path, as the kernel has it
@@ -44,6 +44,11 @@ def absolute(path: str, what: str) -> str:
 def below(path: str, place: str) -> bool:
     """Whether a plain path is this place, or in it."""
     return path == place or path.startswith(place.rstrip("/") + "/")
+
+
+def is_kernels(path: str) -> bool:
+    """Whether a plain path is where a container has no files of its image, but the kernel's."""
+    return any(below(path, place) for place in ("/proc", "/sys", "/dev"))
 
 
 def settle(root_fd: int, path: str, what: str, mounted: Collection[str] | Mapping[str, str | None] = ()) -> str:

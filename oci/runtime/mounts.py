@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from oci.errors import InvalidInput, show
-from oci.runtime.inside import absolute, below, settle
+from oci.runtime.inside import absolute, below, is_kernels, settle
 from oci.runtime.settings import DEFAULT_PROPAGATION, MOUNT_TYPES, PROPAGATIONS, MountSetting, RunSettings
 from oci.spec.record import Record
 
@@ -92,6 +92,9 @@ def asked(settings: RunSettings, root_fd: int | None) -> list[Place]:
             raise InvalidInput(f"{option} at {show(setting.target)!r}{led}: it would hide the whole image")
         if below(target, "/proc"):
             raise InvalidInput(f"{option} at {show(setting.target)!r}{led}: nothing can be mounted in /proc")
+        if target in ("/dev", "/dev/pts", "/dev/console") and setting.type == "volume":
+            # Runtimes bind /dev/null and a terminal from there (CVE-2025-31133, CVE-2025-52565), not an image's links.
+            raise InvalidInput(f"{option} at {show(setting.target)!r}{led}: a container has its own devices there")
         if target in places:
             other = places[target].setting
             raise InvalidInput(f"two mounts at {show(target)}: {_words(other)} and {_words(setting)}")
@@ -143,6 +146,15 @@ def _sys(settings: RunSettings, *, initial: bool, cgroup_version: int, recursive
     if cgroup_version == 2 or (initial and cgroup_version == 1):
         return [sys, _mount(CGROUP, "cgroup", "cgroup", *_QUIET, "relatime", *read_only)]
     return [sys]  # version 1 of cgroups can't be mounted in a user namespace
+
+
+def file_places(root_fd: int) -> dict[str, str]:
+    """FILES, and where each is in the image. Raises InvalidInput for a link to a file that is the kernel's."""
+    places = {path: settle(root_fd, path, path) for path in FILES}
+    for path, place in places.items():
+        if is_kernels(place):
+            raise InvalidInput(f"the image's {path} leads to {show(place)}: nothing can be mounted there")
+    return places
 
 
 def file_mounts(

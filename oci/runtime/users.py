@@ -21,7 +21,7 @@ import stat
 from collections.abc import Iterator, Sequence
 
 from oci.errors import InvalidInput, LimitExceeded, show
-from oci.runtime.inside import below, settle
+from oci.runtime.inside import is_kernels, settle
 from oci.spec.record import Record
 
 __all__ = ["User", "resolve_user"]
@@ -82,7 +82,7 @@ def _check_file(root_fd: int, path: str) -> None:
     """Raise InvalidInput for what no runtime should open."""
     _close(_find(root_fd, path))
     place = settle(root_fd, path, "the image's file")
-    if any(below(place, other) for other in ("/proc", "/sys", "/dev")):
+    if is_kernels(place):
         raise InvalidInput(f"the image's {path} leads to {show(place)}, which is not a file of the image")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from oci.container.lifecycle import start
-from oci.errors import LimitExceeded, RuntimeFailed
+from oci.errors import LimitExceeded, OciError, RuntimeFailed
 from oci.runtime.inside import MAX_LEVELS
 from oci.runtime.mount_points import MAX_VOLUMES
 from tests.support.containers import busybox_store, container_of
@@ -46,3 +46,27 @@ def test_users_that_a_runtime_would_wait_for(tmp_path: Path, name: str, target: 
         box = container_of(store, "true")
         with pytest.raises(RuntimeFailed, match=f"the image's /etc/{name} (leads to /(proc|dev)/|is not a file)"):
             start(box)
+
+
+@pytest.mark.parametrize("target", ["/proc/uptime", "../../proc/sys/kernel/core_pattern", "/sys/kernel/x", "/dev/null"])
+def test_files_of_etc_that_would_cover_the_kernels(tmp_path: Path, target: str) -> None:
+    """CVE-2019-16884: what is mounted over a file of /proc is believed by who reads it."""
+    need("runc")
+    need_mounts()
+    with busybox_store(tmp_path, tar_layer({"etc/hosts": ("symlink", target)})) as store:
+        box = container_of(store, "true")
+        with pytest.raises(RuntimeFailed, match=r"the image's /etc/hosts leads to /.*: nothing can be mounted there"):
+            start(box)
+
+
+@pytest.mark.parametrize("path", ["/dev", "/link/../dev", "/link", "/link/pts"])
+def test_a_null_device_that_is_the_images(tmp_path: Path, path: str) -> None:
+    """CVE-2025-31133: runtimes mask paths by binding /dev/null over them, which a volume could have as a link."""
+    need("runc")
+    need_mounts()
+    null = {"dev/null": ("symlink", "/proc/sys/kernel/core_pattern"), "link": ("symlink", "dev")}
+    with (
+        busybox_store(tmp_path, tar_layer(null), Volumes={path: {}}) as store,
+        pytest.raises(OciError, match="a container has its own devices there"),
+    ):
+        start(container_of(store, "cat", "/proc/keys"))
