@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import signal as signals
 
 from oci.linux import calls
@@ -15,11 +16,15 @@ from oci.spec.record import Record
 
 __all__ = [
     "Identity",
+    "boot_id",
     "die_with_parent",
     "dumpable",
+    "gains_no_rights",
+    "has_ended",
     "identity",
     "pidfd_open",
     "pidfd_send_signal",
+    "send_signal",
     "set_name",
     "subreaper",
     "threads",
@@ -129,6 +134,39 @@ def pidfd_open(pid: int) -> int:
     fd = calls.syscall("pidfd_open", pid, 0)
     os.set_inheritable(fd, False)
     return fd
+
+
+def has_ended(who: Identity, seconds: float) -> bool:
+    """Wait for the end of a process, so many seconds at most (infinity: as long as it takes); it need be no child."""
+    try:
+        fd = pidfd_open(who.pid)
+    except ProcessLookupError:
+        return True
+    try:
+        if not who.alive():  # asked with the descriptor in hand: it is this process's, or nobody's
+            return True
+        ended = select.poll()
+        ended.register(fd, select.POLLIN)
+        return bool(ended.poll(None if seconds == float("inf") else max(0, int(seconds * 1000))))
+    finally:
+        os.close(fd)
+
+
+def send_signal(who: Identity, signal: int) -> bool:
+    """Send a signal to this very process; False when it has ended. PermissionError where that isn't allowed."""
+    try:
+        fd = pidfd_open(who.pid)
+    except ProcessLookupError:
+        return False
+    try:
+        if not who.alive():  # as above
+            return False
+        pidfd_send_signal(fd, signal)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(fd)
+    return True
 
 
 def pidfd_send_signal(fd: int, signal: int) -> None:

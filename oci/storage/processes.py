@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal as signals
 from collections.abc import Iterator
 from contextlib import suppress
@@ -32,7 +31,7 @@ __all__ = [
 PREFIX = "ocikit-"  # of every store's; Place.cgroup_name has the rest
 MAX_STATE = 1 << 20  # bytes of a runtime's state file; runc's have 30 KB
 MAX_CMDLINE = 4096
-_PATIENCE = 10_000  # milliseconds for a killed process to go
+_PATIENCE = 10.0  # seconds for a killed process to go
 
 
 def processes_of(store: Store, container_id: str) -> tuple[int, ...]:
@@ -145,18 +144,7 @@ def processes_in(cgroup: str) -> tuple[int, ...]:
 
 def kill_and_wait(process: Identity, signal: signals.Signals) -> None:
     """Send a signal to that very process, and wait until it is gone (it need not be our child)."""
-    from oci.linux.process import pidfd_open, pidfd_send_signal
+    from oci.linux.process import has_ended, send_signal
 
-    try:
-        fd = pidfd_open(process.pid)
-    except ProcessLookupError:
-        return
-    try:
-        if process.alive():  # asked with the descriptor in hand: it is no other process now
-            with suppress(ProcessLookupError):
-                pidfd_send_signal(fd, signal)
-            poll = select.poll()
-            poll.register(fd, select.POLLIN)
-            poll.poll(_PATIENCE)
-    finally:
-        os.close(fd)
+    if send_signal(process, signal):
+        has_ended(process, _PATIENCE)
