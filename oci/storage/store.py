@@ -15,6 +15,7 @@ docs/adr/0011-store-and-layers.md says why. Everything is its owner's alone: fol
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
@@ -133,6 +134,8 @@ def _make_folders(root: str, create: bool) -> None:
     if status.st_uid != os.geteuid():
         owner = f"belongs to user {status.st_uid}, you are user {os.geteuid()}"
         raise StoreError(root, f"{owner}; a store has one owner, choose another with --root")
+    if status.st_mode & stat.S_IWOTH:  # whoever was there first could have put links in our place
+        raise StoreError(root, "everybody may write there, which is no place for a store; choose another with --root")
     if not create and not os.path.lexists(f"{root}/store.db"):
         raise StoreError(root, "is not a store of ocikit")
     if create and not os.path.lexists(f"{root}/store.db") and (foreign := set(os.listdir(root)) - {*FOLDERS, LOCK}):
@@ -141,6 +144,9 @@ def _make_folders(root: str, create: bool) -> None:
         try:
             os.mkdir(f"{root}/{name}", 0o700)
         except FileExistsError:
-            pass
+            owner_uid = os.lstat(f"{root}/{name}").st_uid
+            if owner_uid != os.geteuid():
+                reason = f"belongs to user {owner_uid}, you are user {os.geteuid()}; choose another place with --root"
+                raise StoreError(f"{root}/{name}", reason) from None
         except OSError as error:
             raise StoreError(f"{root}/{name}", f"can't be made: {error.strerror}") from None
