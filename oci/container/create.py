@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from oci.container.container import Container
-from oci.errors import ConfigurationError, OciError, VolumeNotFound, show
+from oci.errors import ConfigurationError, NameTaken, OciError, VolumeNotFound, show
 from oci.storage.containers import ContainerRow, check_container_name, new_id
 
 if TYPE_CHECKING:
@@ -89,8 +89,6 @@ def _settled(settings: RunSettings, run: RunConfig) -> RunSettings:
 
 def _add(store: Store, row: ContainerRow, uses: list[tuple[str, str, bool]]) -> ContainerRow:
     """The row, with a name that is made up where none was given, until one is free."""
-    from oci.errors import NameTaken
-
     if row.name:
         store.containers.add(row, uses)
         return row
@@ -153,19 +151,22 @@ class _Volumes:
         return settings.replace(mounts=tuple(mounts)) if mounts else settings
 
     def _take(self, mount: MountSetting) -> MountSetting:
-        volumes = self._store.volumes
-        if not mount.source:
-            volume = volumes.create(anonymous=True)
-            self._made.append(volume.name)
-        else:
-            try:
-                volume = volumes.get(mount.source)
-            except VolumeNotFound:
-                volume = volumes.ensure(mount.source)
-                self._made.append(volume.name)
+        volume = self._found(mount.source) if mount.source else self._new(None)
         self._wanted.append((volume, mount.target, not mount.nocopy))
         self.uses.append((volume.name, mount.target, mount.read_only))
         return mount.replace(source=volume.name)
+
+    def _found(self, name: str) -> Volume:
+        while True:
+            with suppress(VolumeNotFound):
+                return self._store.volumes.get(name)
+            with suppress(NameTaken):  # another command was faster: it is that one's
+                return self._new(name)
+
+    def _new(self, name: str | None) -> Volume:
+        volume = self._store.volumes.create(name)
+        self._made.append(volume.name)
+        return volume
 
     def populate(self, container: Container, driver: Driver) -> None:
         """Give volumes that no container has had yet the image's content of their place."""
