@@ -6,6 +6,7 @@ import os
 import sqlite3
 import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,12 @@ def test_a_database_of_another_user(tmp_path: Path) -> None:
 
 
 def test_a_database_that_is_something_else(tmp_path: Path) -> None:
-    for number, make in enumerate((os.mkdir, os.mkfifo, lambda path: Path(path).write_bytes(b"x" * 5000))):
+    makers: tuple[Callable[[str], object], ...] = (
+        os.mkdir,
+        os.mkfifo,
+        lambda path: Path(path).write_bytes(b"x" * 5000),
+    )
+    for number, make in enumerate(makers):
         place = tmp_path / str(number)
         opened(place)
         for suffix in ("", "-wal", "-shm"):
