@@ -14,8 +14,8 @@ from typing import Any
 
 from oci.cli.failures import UsageError
 from oci.cli.quantities import byte_count, decimal, whole
-from oci.errors import ConfigurationError, show
-from oci.runtime.settings import DeviceSetting, MountSetting, PortSetting, RunSettings, UlimitSetting
+from oci.errors import ConfigurationError, InvalidInput, show
+from oci.runtime.settings import NETWORKS, DeviceSetting, MountSetting, PortSetting, RunSettings, UlimitSetting
 from oci.spec.record import Record
 
 __all__ = [
@@ -61,7 +61,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("--mount", "type=TYPE,…", "The same with words: type=bind|volume|tmpfs,source=…,target=…,readonly.", True),
     Option("--tmpfs", "PATH[:OPTIONS]", "A file system in memory; repeat.", True),
     Option("--read-only", "", "The container's root file system can't be written."),
-    Option("--network --net", "host|none|slirp4netns", "Which network it sees."),
+    Option("--network --net", "|".join(NETWORKS), "Which network it sees."),
     Option("--publish -p", "[[IP:]HOST:]PORT[/tcp|udp]", "A port of this machine that leads to one of its own.", True),
     Option("--hostname", "NAME", "Its host name; default: its short ID."),
     Option("--add-host", "NAME:IP", "One more line of /etc/hosts; repeat.", True),
@@ -98,13 +98,20 @@ def run_settings(
     asked: Mapping[str, Any], args: Iterable[str], *, environ: Mapping[str, str], cwd: str, read: Reader
 ) -> RunSettings:
     """Make settings of what was asked for (`Option.key` → value) and the words behind the image. UsageError."""
-    text: Callable[[str], str | None] = lambda key: asked.get(key) or None  # noqa: E731
-    many: Callable[[str], list[str]] = lambda key: list(asked.get(key) or ())  # noqa: E731
-    flag: Callable[[str], bool] = lambda key: bool(asked.get(key))  # noqa: E731
+
+    def text(key: str) -> str | None:
+        return asked.get(key) or None
+
+    def many(key: str) -> list[str]:
+        return list(asked.get(key) or ())
+
+    def flag(key: str) -> bool:
+        return bool(asked.get(key))
+
     network = text("network") or "host"
     publish = tuple(_port(one) for one in many("publish"))
-    if network not in ("host", "none", "slirp4netns"):
-        raise UsageError(f"--network {show(network)!r}: not one of host, none, slirp4netns")
+    if network not in NETWORKS:
+        raise UsageError(f"--network {show(network)!r}: not one of {', '.join(NETWORKS)}")
     if publish and not asked.get("network"):
         network = "slirp4netns"  # the one that has ports to publish
     if publish and network != "slirp4netns":
@@ -217,9 +224,12 @@ def checked_signal(option: str, text: str) -> int:
 def checked_keys(text: str | None) -> str | None:
     """`--detach-keys`; an empty text means that nothing detaches."""
     if text:
-        for key in text.split(","):
-            if re.fullmatch(r"[\x21-\x7e]|ctrl-[a-z@\[\\\]^_]", key) is None:
-                raise UsageError(f"--detach-keys {show(text)!r}: expected keys such as ctrl-p,ctrl-q or x,y")
+        from oci.container.detach_keys import parse_keys
+
+        try:
+            parse_keys(text, where="--detach-keys")
+        except InvalidInput as error:
+            raise UsageError(str(error)) from None
     return text
 
 
@@ -307,35 +317,15 @@ def _port(text: str) -> PortSetting:
     )
 
 
-_ULIMITS = frozenset(
-    [
-        "core",
-        "cpu",
-        "data",
-        "fsize",
-        "locks",
-        "memlock",
-        "msgqueue",
-        "nice",
-        "nofile",
-        "nproc",
-        "rss",
-        "rtprio",
-        "rttime",
-        "sigpending",
-        "stack",
-        "as",
-    ]
-)
-
-
 def _ulimit(text: str) -> UlimitSetting:
+    from oci.runtime.resources import RLIMITS
+
     name, equals, values = text.partition("=")
     soft, colon, hard = values.partition(":")
     if not equals or not re.fullmatch(r"-1|[0-9]{1,19}", soft) or not re.fullmatch(r"(-1|[0-9]{1,19})?", hard):
         raise UsageError(f"--ulimit {show(text)!r}: expected NAME=SOFT[:HARD], such as nofile=1024:2048")
-    if name not in _ULIMITS:
-        raise UsageError(f"--ulimit {show(text)!r}: {show(name)!r} is not one of {', '.join(sorted(_ULIMITS))}")
+    if name not in RLIMITS:
+        raise UsageError(f"--ulimit {show(text)!r}: {show(name)!r} is not one of {', '.join(sorted(RLIMITS))}")
     low, high = int(soft), int(hard) if colon and hard else int(soft)
     if high != -1 and (low == -1 or low > high):
         raise UsageError(f"--ulimit {show(text)!r}: the soft limit is above the hard one")

@@ -12,17 +12,17 @@ MAX_KEYS = 32  # keys of a sequence
 _NAMED = {"@": 0, "[": 27, "\\": 28, "]": 29, "^": 30, "_": 31}
 
 
-def parse_keys(text: str) -> bytes:
+def parse_keys(text: str, *, where: str = "detach keys") -> bytes:
     """A list as "ctrl-p,ctrl-q" or "a,b" → the bytes that a terminal sends; nothing for "". Raises InvalidInput."""
     if not text:
         return b""
     words = text.split(",")
     if len(words) > MAX_KEYS:
-        raise InvalidInput(f"detach keys: more than {MAX_KEYS}")
-    return bytes(_key(word, text) for word in words)
+        raise InvalidInput(f"{where}: more than {MAX_KEYS}")
+    return bytes(_key(word, f"{where} {show(text)!r}") for word in words)
 
 
-def _key(word: str, text: str) -> int:
+def _key(word: str, said: str) -> int:
     if len(word) == 1 and word.isascii() and word.isprintable():
         return ord(word)
     name = word.lower().removeprefix("ctrl-")
@@ -31,7 +31,7 @@ def _key(word: str, text: str) -> int:
             return ord(name) - ord("a") + 1
         if name in _NAMED:
             return _NAMED[name]
-    raise InvalidInput(f"detach keys {show(text)!r}: {show(word)!r} is no key; as in ctrl-p,ctrl-q or a,b")
+    raise InvalidInput(f"{said}: {show(word)!r} is no key; as in ctrl-p,ctrl-q or a,b")
 
 
 class KeyScanner:

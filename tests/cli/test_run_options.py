@@ -160,7 +160,9 @@ def test_labels_logs_and_names_are_read() -> None:
     assert "absolute path" in wrong(workdir="here")
     assert "at most 64 letters" in wrong(hostname="-x")
     assert "there is no signal" in wrong(stop_signal="NOPE")
-    assert "expected keys such as" in wrong(detach_keys="ctrl-")
+    assert "as in ctrl-p,ctrl-q" in wrong(detach_keys="ctrl-")
+    assert "more than 32" in wrong(detach_keys=",".join("x" * 33))  # or the container is made, and can't be attached to
+    assert settings(detach_keys="Ctrl-P,Q").detach_keys == "Ctrl-P,Q"
 
 
 def test_durations_are_read() -> None:
