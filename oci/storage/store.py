@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Self
 from oci.errors import StoreError
 from oci.layout.layout import Layout
 from oci.storage.containers import Containers
+from oci.storage.copied import settle_place
 from oci.storage.layers import Layers
 from oci.storage.place import LOCK, Place
 from oci.storage.state import State
@@ -73,6 +74,7 @@ class Store(Place):
         where = os.path.abspath(os.fspath(root))
         _make_folders(where, create)
         state = State.open(where, create=create)
+        settle_place(state, where, clock)
         store = cls(where, state=state, driver=driver, clock=clock, warn=warn)
         if not os.path.lexists(f"{where}/images/oci-layout"):
             Layout.create(f"{where}/images", exist_ok=True)
