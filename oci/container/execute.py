@@ -21,7 +21,7 @@ from oci.container.console import ConsoleSocket
 from oci.container.container import Container
 from oci.container.runtimes import runtime_of
 from oci.container.status import reconcile
-from oci.errors import StoreError, WrongState
+from oci.errors import RuntimeFailed, StoreError, WrongState
 from oci.linux import idmaps, process
 from oci.spec.record import Record
 
@@ -58,18 +58,32 @@ def execute(container: Container, settings: ExecSettings, *, runtime: Runtime | 
     if row.status != "running" or row.init is None or not row.init.alive():
         raise WrongState(row.name, row.status, "a command can only be run in one that runs; start it first")
     runtime = runtime_of(container)  # the one that knows it, whichever would be taken for a new one
-    document = _document(container, settings, row.init.pid)
+    with _told_of_its_end(container, row.init):
+        document = _document(container, settings, row.init.pid)
     if settings.detach:
-        runtime.exec(container.id, document)
+        with _told_of_its_end(container, row.init):
+            runtime.exec(container.id, document)
         return 0
     process.subreaper()
     try:
         if settings.tty:
             return _with_terminal(container, settings, runtime, document)
-        pid = runtime.exec(container.id, document, stdin=0 if settings.interactive else None, stdout=1, stderr=2)
+        with _told_of_its_end(container, row.init):
+            pid = runtime.exec(container.id, document, stdin=0 if settings.interactive else None, stdout=1, stderr=2)
         return _status_of(_follow(pid))
     finally:
         process.subreaper(False)
+
+
+@contextmanager
+def _told_of_its_end(container: Container, init: process.Identity) -> Iterator[None]:
+    """What a runtime or /proc says of a container that ends meanwhile is many things; this is what it means."""
+    try:
+        yield
+    except (RuntimeFailed, FileNotFoundError, ProcessLookupError) as error:
+        if not init.alive():
+            raise WrongState(container.name, "exited", "it ended just now; start it first") from error
+        raise
 
 
 def _document(container: Container, settings: ExecSettings, init: int) -> dict[str, object]:
@@ -112,7 +126,9 @@ def _with_terminal(container: Container, settings: ExecSettings, runtime: Runtim
     folder = os.open(container.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with ConsoleSocket(folder, f"exec-{secrets.token_hex(4)}.sock") as console:
-            pid = runtime.exec(container.id, document, console_socket=console.path)
+            assert container.row.init is not None
+            with _told_of_its_end(container, container.row.init):
+                pid = runtime.exec(container.id, document, console_socket=console.path)
             master = console.receive()
     finally:
         os.close(folder)

@@ -7,6 +7,7 @@ the supervisor, so that it is held until the program runs, whoever is killed mea
 from __future__ import annotations
 
 import os
+import signal
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -175,18 +176,18 @@ def remove(container: Container, *, force: bool = False, volumes: bool = False) 
                     send_signal(container, parse_signal("KILL"))
                 if not has_ended(init, AFTER_KILL):
                     raise WrongState(container.name, "running", "it doesn't end, though it was killed")
-                _see_end(container, locked=True)
+                _see_end(container, locked=True, force=True)
             if not force and is_mounted(container):
                 raise WrongState(container.name, "mounted", "`ocikit umount` it first, or remove it with force (-f)")
-            _settle(container)
+            _settle(container, force=force)
             remove_all(container, volumes=volumes or container.row.auto_remove)
     except ContainerNotFound:
         if not os.path.lexists(container.folder):  # a row without a folder; or all is gone already
             remove_all(container, volumes=volumes)
 
 
-def _see_end(container: Container, *, locked: bool = False) -> None:
-    """Until the row says how it ended, for its first process is gone."""
+def _see_end(container: Container, *, locked: bool = False, force: bool = False) -> None:
+    """Until the row says how it ended, for its first process is gone. `force`: kill a supervisor that doesn't say it."""
     deadline = time.monotonic() + SETTLE
     while True:
         try:
@@ -203,13 +204,19 @@ def _see_end(container: Container, *, locked: bool = False) -> None:
             if container.row.status != "running":
                 return
         if time.monotonic() > deadline:
+            if force and row.supervisor is not None:
+                from oci.storage.processes import kill_and_wait
+
+                kill_and_wait(row.supervisor, signal.SIGKILL)
+                force = False
+                continue
             raise StoreError(container.folder, "its supervisor takes too long to clear up; try again")
         time.sleep(_PAUSE)
 
 
-def _settle(container: Container) -> None:
+def _settle(container: Container, *, force: bool = False) -> None:
     """Until the supervisor of the run before has cleared up, or is dead."""
     row = container.row
     if row.status == "running" or row.supervisor is None:
         return
-    _see_end(container, locked=True)
+    _see_end(container, locked=True, force=force)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from oci.container.mounting import release
-from oci.container.runtimes import runtime_knows, runtime_of
+from oci.container.runtimes import runtime_knows
 from oci.errors import ContainerNotFound, InUse, StoreError, VolumeNotFound
 from oci.storage import folders
 
@@ -27,7 +27,9 @@ def remove_all(container: Container, *, volumes: bool) -> None:
     with suppress(ContainerNotFound):
         store.containers.update(row.id, status="removing")
     if runtime_knows(container):
-        runtime_of(container).delete(row.id, force=True)
+        from oci.container.forgetting import forget
+
+        forget(container)
     if os.path.lexists(container.folder):
         release(container)
         container.driver.remove(container.snapshot)

@@ -23,7 +23,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from oci.container.container import Container
-from oci.container.runtimes import runtime_folder, runtime_knows, runtime_of
+from oci.container.runtimes import runtime_folder, runtime_knows
 from oci.errors import ContainerNotFound, OciError
 from oci.storage.ending import LOST, Ending
 
@@ -50,6 +50,7 @@ def status(store: Store) -> tuple[Container, ...]:
         if _needs_a_look(row, row.id in known):
             try:
                 reconcile(container)
+                container.refresh()  # it may have been one that is removed at its end
             except ContainerNotFound:
                 continue
         found.append(container)
@@ -137,9 +138,9 @@ def _rebooted(row: ContainerRow) -> bool:
 
 
 def _forget_runtime(container: Container) -> None:
-    """Have the runtime kill what it still knows of, and forget it."""
-    with suppress(OciError):
-        runtime_of(container).delete(container.id, force=True)
+    from oci.container.forgetting import forget
+
+    forget(container)
     _remove_sockets(container)
 
 

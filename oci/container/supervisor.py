@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from oci.container.connecting import ATTACH_SOCKET
 from oci.container.console import socket_address
 from oci.container.container import Container
+from oci.container.forgetting import forget
 from oci.container.frames import FAILED, HEADER, MAX_FRAME, ORDER, STARTED, Unframer, document_frame, read_document
 from oci.container.log_writer import LogWriter
 from oci.container.mounting import mount_for_run
@@ -184,7 +185,12 @@ class Supervisor:
             exit_code=None,
             error=None,
         )
-        self._runtime.start(self._container.id)
+        try:
+            self._runtime.start(self._container.id)
+        except RuntimeFailed as error:
+            if select.select([self._pidfd], [], [], 0)[0]:
+                raise RuntimeFailed(f"{self._container.name}: it was stopped before its program began") from error
+            raise
         self._unlock()
         with suppress(OSError):  # nobody waits for it any more
             self._channel.sendall(document_frame(STARTED, {"pid": self._init}))
@@ -321,8 +327,8 @@ class Supervisor:
             try:
                 self._runtime.delete(self._container.id, force=force)
             except RuntimeFailed:
-                with suppress(RuntimeFailed):
-                    self._runtime.delete(self._container.id, force=True)
+                with suppress(OciError, OSError):
+                    forget(self._container)
         if self._network is not None:
             self._network.close()
         if self._stdio is not None:

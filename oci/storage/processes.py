@@ -26,6 +26,7 @@ __all__ = [
     "processes_in",
     "processes_of",
     "runtime_process",
+    "with_argument",
 ]
 
 PREFIX = "ocikit-"  # of every store's; Place.cgroup_name has the rest
@@ -36,7 +37,7 @@ _PATIENCE = 10.0  # seconds for a killed process to go
 
 def processes_of(store: Store, container_id: str) -> tuple[int, ...]:
     """The pids of what lives of a container, as far as can be seen."""
-    found = {*_with_argument(container_id), *_with_mount(container_id)}
+    found = {*with_argument(container_id), *_with_mount(container_id)}
     for folder in runtime_folders(store, container_id):
         pid = runtime_process(folder)
         if pid is not None:
@@ -86,7 +87,8 @@ def _started(pid: int) -> int | None:
     return found.start if found.alive() else None
 
 
-def _with_argument(text: str) -> Iterator[int]:
+def with_argument(text: str) -> Iterator[int]:
+    """The processes that have this among their arguments."""
     wanted = text.encode()
     for name in os.listdir("/proc"):
         if name.isdigit():

@@ -11,16 +11,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from oci.container import launch
+from oci.container import execute, launch, lifecycle
 from oci.container.container import Container
 from oci.container.lifecycle import kill, remove, start, stop, wait
+from oci.container.runtimes import find_runtime
 from oci.container.status import reconcile, status
-from oci.errors import ContainerNotFound, OciError, RuntimeFailed
+from oci.errors import ContainerNotFound, OciError, RuntimeFailed, WrongState
+from oci.runtime.runc import Runtime
+from oci.storage.check import check
+from oci.storage.processes import cgroups_of
 from oci.storage.store import Store
 from tests.support.containers import SLEEP, busybox_store, container_of, start_ready
 from tests.support.namespaces import need_mounts
@@ -89,8 +93,8 @@ def supervisor_lives(container: Container) -> bool:
     return supervisor is not None and supervisor.alive()
 
 
-def with_fault(monkeypatch: pytest.MonkeyPatch, fault: Fault) -> None:
-    """Have every supervisor die at this point."""
+def with_fault(monkeypatch: pytest.MonkeyPatch, fault: Fault, deed: str = "os.kill(os.getpid(), 9)") -> None:
+    """Have every supervisor die at this point, or do something else."""
     module, owner, name, count, when = fault
     program = f"""
 import sys, json, os
@@ -103,9 +107,9 @@ owner = getattr(module, {owner!r}) if {owner!r} else module
 original, calls = getattr(owner, {name!r}), [0]
 def faulty(*args, **named):
     calls[0] += 1
-    if calls[0] == {count} and {when!r} == "before": os.kill(os.getpid(), 9)
+    if calls[0] == {count} and {when!r} == "before": {deed}
     value = original(*args, **named)
-    if calls[0] == {count}: os.kill(os.getpid(), 9)
+    if calls[0] == {count} and {when!r} == "after": {deed}
     return value
 setattr(owner, {name!r}, faulty)
 oci.container.supervisor.main(int(sys.argv[2]))
@@ -226,6 +230,48 @@ def test_a_machine_that_was_restarted(store: Store) -> None:
     assert container.row.error == "the machine was restarted while it ran"
 
 
+def test_a_store_that_is_copied_while_a_container_runs(store: Store, tmp_path: Path) -> None:
+    """The copy knows the same ID, but not the same processes; both can be used at once."""
+    container = container_of(store, *SLEEP)
+    start(container)
+    init = container.row.init
+    assert init is not None
+    subprocess.run(["cp", "-a", store.root, tmp_path / "copy"], check=True)
+    with Store.open(tmp_path / "copy", clock=time.time_ns) as copy:
+        (other,) = status(copy)
+        assert (other.row.status, other.row.exit_code) == ("exited", None)
+        assert "copied" in str(other.row.error)
+        assert list(check(copy)) == []
+        start(other)
+        assert init.alive()
+        assert other.row.init != init
+        assert copy.cgroup_name() != store.cgroup_name()
+        remove(other, force=True)
+        assert status(copy) == ()
+    assert init.alive()
+    stop(container)
+    assert container.row.exit_code == 7
+
+
+def test_a_store_that_is_moved_while_a_container_runs(store: Store, tmp_path: Path) -> None:
+    container = container_of(store, *SLEEP)
+    start(container)
+    os.rename(store.root, tmp_path / "moved")
+    try:
+        with Store.open(tmp_path / "moved", clock=time.time_ns) as moved:
+            (other,) = status(moved)
+            assert other.row.status == "running"
+            stop(other)
+            assert other.row.status == "exited"
+            start(other)
+            remove(other, force=True)
+            assert status(moved) == ()
+            assert list(check(moved)) == []
+    finally:
+        assert not os.path.lexists(store.root)
+        os.rename(tmp_path / "moved", store.root)
+
+
 @pytest.mark.parametrize("moment", ["before-order", "after-order", "after-answer"])
 def test_a_command_killed_while_it_starts_a_container(store: Store, moment: str) -> None:
     container = container_of(store, *SLEEP)
@@ -236,7 +282,7 @@ def test_a_command_killed_while_it_starts_a_container(store: Store, moment: str)
     }
     code = f"""
 import os, sys, time
-from oci.container import launch
+from oci.container import execute, launch, lifecycle
 from oci.container.container import Container
 from oci.container.lifecycle import start
 from oci.storage.store import Store
@@ -285,3 +331,75 @@ with Store.open(sys.argv[1], clock=time.time_ns) as store:
     remove(left)
     with pytest.raises(ContainerNotFound):
         Container.find(store, container.id)
+
+
+def test_exec_in_one_that_ends_meanwhile_says_so(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the runtime says then, or /proc."""
+    container = container_of(store, "sleep", "100")
+    for owner, name in ((Runtime, "exec"), (execute, "_document")):
+        start(container)
+        original = getattr(owner, name)
+
+        def late(*args: object, original: Callable[..., object] = original, **named: object) -> object:
+            kill(container)
+            wait(container)
+            return original(*args, **named)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, name, late)
+            with pytest.raises(WrongState, match="it ended just now"):
+                execute.execute(container, execute.ExecSettings(args=("true",)))
+
+
+def test_one_that_is_stopped_before_its_program_begins_says_so(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    container = container_of(store, "sleep", "100")
+    with monkeypatch.context() as patched:
+        with_fault(
+            patched, ("oci.runtime.runc", "Runtime", "start", 1, "before"), "os.kill(args[0].state(args[1]).pid, 9)"
+        )
+        with pytest.raises(RuntimeFailed, match="it was stopped before its program began"):
+            start(container)
+    assert container.refresh().status == "created"
+    start(container)
+
+
+def test_a_supervisor_that_hangs_is_killed_by_rm_with_force(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lifecycle, "SETTLE", 0.5)
+    container = container_of(store, "sleep", "100")
+    start(container)
+    supervisor = container.row.supervisor
+    assert supervisor is not None
+    os.kill(supervisor.pid, signal.SIGSTOP)
+    (found,) = status(store)
+    assert found.row.status == "running"
+    remove(container, force=True)
+    assert not supervisor.alive()
+    assert status(store) == ()
+
+
+@pytest.mark.parametrize("how", ["gone", "silent", "failing", "without its state"])
+def test_a_container_whose_runtime_is_no_use_any_more_is_removed(store: Store, tmp_path: Path, how: str) -> None:
+    """It and its supervisor: what is left of it is ended by hand."""
+    program = tmp_path / "runc"
+    program.write_text('#!/bin/sh\nexec runc "$@"\n')
+    program.chmod(0o755)
+    runtime = find_runtime(store, (str(program),))
+    container = container_of(store, *SLEEP)
+    start(container, runtime=runtime)
+    supervisor, init = container.row.supervisor, container.row.init
+    assert supervisor is not None
+    assert init is not None
+    os.kill(supervisor.pid, signal.SIGKILL)
+    while supervisor.alive():
+        time.sleep(0.01)
+    if how == "gone":
+        program.unlink()
+    elif how == "without its state":
+        (Path(store.root) / "run/runc" / container.id / "state.json").unlink()
+    else:
+        program.write_text(f"#!/bin/sh\nexit {int(how == 'failing')}\n")
+    remove(container, force=True)
+    assert not init.alive()
+    assert list(check(store)) == []
+    assert cgroups_of(container.id) == ()
+    assert os.listdir(f"{store.root}/run/runc") == []
