@@ -26,7 +26,7 @@ import errno
 import json
 import os
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -42,10 +42,13 @@ from oci.unpack.rootfs import unpack
 from oci.unpack.scratch import clear_leftovers, scratch_directory
 
 if TYPE_CHECKING:
+    from oci.drivers.driver import Form
     from oci.drivers.snapshot import Snapshot
     from oci.image.image import Image
     from oci.linux.idmaps import IdMap, IdMaps
+    from oci.runtime.mount_points import MountPoint
     from oci.runtime.settings import RunSettings
+    from oci.spec.config import ImageConfig
 
 __all__ = ["Ids", "Layers", "make_bundle"]
 
@@ -61,7 +64,7 @@ class Layers(Record):
     """An image's layers in a store: their trees, bottom first, and how marks in them are written."""
 
     folders: tuple[str, ...]
-    form: str  # "trusted" or "user", as drivers have it
+    form: Form
 
 
 class Ids(Record):
@@ -105,7 +108,7 @@ def make_bundle(
             from oci.drivers.overlay import Overlay
 
             snapshot = maker.stack(layers, mount_points(settings, config))
-            driver = Overlay(layers.form)  # type: ignore[arg-type]
+            driver = Overlay(layers.form)
             driver.prepare(snapshot)
             os.rename(snapshot.merged, f"{scratch}/rootfs")
             os.chmod(f"{scratch}/rootfs", 0o755)
@@ -124,7 +127,7 @@ class _Maker:
 
     def document(
         self,
-        config: Any,
+        config: ImageConfig,
         settings: RunSettings,
         named: Named | None,
         root: int,
@@ -165,7 +168,7 @@ class _Maker:
 
     def _volumes(
         self,
-        config: Any,
+        config: ImageConfig,
         settings: RunSettings,
         named: Named | None,
         root: int,
@@ -209,7 +212,7 @@ class _Maker:
             os.mkdir(folder, 0o755)
             os.chmod(folder, 0o755)
 
-    def stack(self, layers: Layers, points: Any) -> Snapshot:
+    def stack(self, layers: Layers, points: Iterable[MountPoint]) -> Snapshot:
         """The links to layers and the scaffold above them."""
         from oci.container.scaffold import make_scaffold
         from oci.drivers.snapshot import Snapshot
@@ -218,7 +221,7 @@ class _Maker:
         for number, folder in enumerate(layers.folders):
             os.symlink(folder, f"{self._scratch}/layers/{number}")
         scaffold = f"{self._scratch}/init"
-        made = make_scaffold(scaffold, layers.folders, layers.form, points)  # type: ignore[arg-type]
+        made = make_scaffold(scaffold, layers.folders, layers.form, points)
         return Snapshot(folder=self._scratch, layers=layers.folders, scaffold=scaffold if made else None)
 
     def overlay(self, snapshot: Snapshot, layers: Layers) -> dict[str, object]:

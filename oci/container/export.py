@@ -84,5 +84,7 @@ def _not_in_image(container: Container, scaffold: str) -> Iterator[bytes]:
                 if below is None:
                     yield here
                 if is_directory:
-                    entered = directory is not None and below is not None and below.is_directory
-                    todo.append((here, lower.enter(directory, name, below) if entered else None))  # type: ignore[arg-type]
+                    inner = None
+                    if directory is not None and below is not None and below.is_directory:
+                        inner = lower.enter(directory, name, below)
+                    todo.append((here, inner))

@@ -52,11 +52,14 @@ class Below:
             path = split(path)[0]
         at = known[path]
         for path in reversed(missing):
-            name = split(path)[1]
-            found = None if at is None else self._lower.list(at, only=(name,)).get(name)
-            inside = at is not None and found is not None and found.is_directory
-            at = known[path] = self._lower.enter(at, name, found) if inside else None  # type: ignore[arg-type]
+            at = known[path] = self._enter(at, split(path)[1])
         return at
+
+    def _enter(self, parent: LowerDirectory | None, name: bytes) -> LowerDirectory | None:
+        if parent is None:
+            return None
+        found = self._lower.list(parent, only=(name,)).get(name)
+        return self._lower.enter(parent, name, found) if found is not None and found.is_directory else None
 
     def read(self, path: bytes, found: LowerName) -> Iterator[tuple[Entry, Data]]:
         """The one entry of a file, link or device; nothing for what can't be in an image."""

@@ -65,11 +65,14 @@ class Machine(Record):
 
 def version(text: str) -> tuple[int, int]:
     """The first two numbers of a kernel's version."""
-    numbers = []
-    for part in text.split(".")[:2]:
-        digits = part[: len(part) - len(part.lstrip("0123456789"))]
-        numbers.append(int(digits) if digits and digits.isascii() else 0)
-    return (*numbers, 0, 0)[:2]  # type: ignore[return-value]
+    major, _, rest = text.partition(".")
+    return _leading(major), _leading(rest.partition(".")[0])
+
+
+def _leading(text: str) -> int:
+    """The number that a text begins with, 0 where it begins with none."""
+    digits = text[: len(text) - len(text.lstrip("0123456789"))]
+    return int(digits) if digits else 0
 
 
 def profile(text: str | None, capabilities: Collection[str], machine: Machine) -> dict[str, object] | None:
