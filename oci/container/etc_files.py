@@ -28,7 +28,7 @@ _LOCALHOST = (
 _SLIRP_DNS = "10.0.2.3"  # slirp4netns(1): its own name server
 
 
-def hostname_of(settings: RunSettings, id: str) -> str:  # noqa: A002 - what a container's row calls it
+def hostname_of(settings: RunSettings, id: str) -> str:
     """The name that was asked for; else this machine's with its network, and a piece of the ID with one's own."""
     if settings.hostname:
         return settings.hostname

@@ -62,7 +62,7 @@ class Runtime:
 
     def create(
         self,
-        id: str,  # noqa: A002 - the word of the spec
+        id: str,
         bundle: str,
         *,
         pid_file: str | None = None,
@@ -85,11 +85,11 @@ class Runtime:
             self._call("create", [*words, "--pid-file", file, id], streams=streams, seconds=LONG, before=before)
             return self._pid("create", file)
 
-    def start(self, id: str) -> None:  # noqa: A002
+    def start(self, id: str) -> None:
         """Let the container's program begin. Raises RuntimeFailed."""
         self._call("start", [id], seconds=LONG)
 
-    def kill(self, id: str, signal: int | str, *, all: bool = False) -> bool:  # noqa: A002
+    def kill(self, id: str, signal: int | str, *, all: bool = False) -> bool:  # noqa: A002 - runc's word
         """Send a signal to the first process, or to all. False: there is nothing (any more) to send it to."""
         try:
             self._run("kill", [*(["--all"] if all else []), id, str(signal)])
@@ -99,7 +99,7 @@ class Runtime:
             raise error.told() from None
         return True
 
-    def delete(self, id: str, *, force: bool = False) -> bool:  # noqa: A002
+    def delete(self, id: str, *, force: bool = False) -> bool:
         """Remove what the runtime keeps of a container; `force` kills it first. False: it knows no such container."""
         try:
             self._run("delete", [*(["--force"] if force else []), id], seconds=LONG)
@@ -109,7 +109,7 @@ class Runtime:
             raise error.told() from None
         return True
 
-    def state(self, id: str) -> State | None:  # noqa: A002
+    def state(self, id: str) -> State | None:
         """None: the runtime knows no such container."""
         try:
             raw = self._run("state", [id], output=True)
@@ -125,7 +125,7 @@ class Runtime:
 
     def exec(
         self,
-        id: str,  # noqa: A002
+        id: str,
         process: Mapping[str, object],
         *,
         pid_file: str | None = None,
@@ -147,15 +147,15 @@ class Runtime:
             self._call("exec", words, streams=streams, seconds=LONG)
             return self._pid("exec", file)
 
-    def pause(self, id: str) -> None:  # noqa: A002
+    def pause(self, id: str) -> None:
         """Stop all processes by the freezer. Raises RuntimeFailed."""
         self._call("pause", [id])
 
-    def resume(self, id: str) -> None:  # noqa: A002
+    def resume(self, id: str) -> None:
         """Let paused processes go on. Raises RuntimeFailed."""
         self._call("resume", [id])
 
-    def update(self, id: str, resources: Mapping[str, object]) -> None:  # noqa: A002
+    def update(self, id: str, resources: Mapping[str, object]) -> None:
         """Change what a container may use (the document's `linux.resources`). Raises RuntimeFailed."""
         self._call("update", ["--resources", "-", id], given=dumps(resources))
 
