@@ -29,6 +29,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 
 from oci.changeset.paths import join, split
@@ -225,16 +226,15 @@ def _scan(inside: Inside, place: Place, prefix: bytes, *, warn: Warn | None, roo
     ]
     hidden = {below for _, below in mounts}
     top = root or bool(prefix)
-    yield from _one_scan(inside, place, prefix, lambda path: path not in hidden, warn, top)
+    yield from _one_scan(inside, place, prefix, hidden, warn, top)
     for real, below in mounts:
         with inside.locate(real) as mounted:
             inner = {path[len(below) + 1 :] for path in hidden if path.startswith(below + b"/")}
-            within = lambda path, inner=inner: path not in inner  # noqa: E731
-            yield from _one_scan(inside, mounted, join(prefix, below), within, warn, True)
+            yield from _one_scan(inside, mounted, join(prefix, below), inner, warn, True)
 
 
 def _one_scan(
-    inside: Inside, place: Place, dest: bytes, within: Callable[[bytes], bool], warn: Warn | None, root: bool
+    inside: Inside, place: Place, dest: bytes, hidden: AbstractSet[bytes], warn: Warn | None, root: bool
 ) -> Items:
     shown = f"{inside.where}:/{os.fsdecode(place.real)}"
     return iter(
@@ -243,7 +243,7 @@ def _one_scan(
             at=(place.directory, place.name),
             dest=dest,
             root=root,
-            within=within,
+            within=lambda path: path not in hidden,
             live=True,
             data=True,
             owner="keep",

@@ -78,7 +78,7 @@ def _preload() -> None:
     import oci.drivers.overlay
     import oci.drivers.probe
     import oci.layout.documents
-    import oci.runtime.seccomp  # noqa: F401
+    import oci.runtime.seccomp  # noqa: F401 - for later
 
 
 def _receive(connection: socket.socket) -> tuple[Mapping[str, Any] | None, int]:
