@@ -76,7 +76,18 @@ def test_no_more_ranges_than_the_kernel_takes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["me:x:5", "me:5:", "me:5", "me:-5:5", "me:5:5:5", "me:99999999999:5", "me:4294967290:10", "me:²:5", "me:1:1_0"],
+    [
+        "me:x:5",
+        "me:5:",
+        "me:5",
+        "me:-5:5",
+        "me:5:5:5",
+        "me:99999999999:5",
+        "me:4294967290:10",
+        "me:²:5",
+        "me:1:1_0",
+        "me:0:5",
+    ],
 )
 def test_a_line_of_ours_that_makes_no_sense_is_said(tmp_path: Path, line: str) -> None:
     with pytest.raises(ConfigurationError, match=r"subuid line 2: "):
