@@ -129,9 +129,7 @@ def _ranges(path: StrPath, uid: int, name: str | None) -> Sequence[tuple[int, in
             raise ConfigurationError(f"{shown} line {number}", "not USER:FIRST:COUNT")
         start, size = int(first), int(count)
         if not start and size and uid:
-            raise ConfigurationError(
-                f"{shown} line {number}", "begins with 0, root of this machine: no user may have it"
-            )
+            raise ConfigurationError(f"{shown} line {number}", "begins with 0: root is nobody else's id")
         if start + size > _ALL:
             raise ConfigurationError(f"{shown} line {number}", "ids beyond 4294967294")
         if size and (start, size) not in found:

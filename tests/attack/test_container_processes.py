@@ -122,7 +122,7 @@ def _writes_everywhere(store: Store) -> None:
     seen = ran(
         store,
         "echo changed >> /data/kept; chmod 777 /data/sub /data/sub/deep; rm -r /data/sub; mkdir /data/sub;"
-        "ln /bin/busybox /data/more; echo x >> /data/more; mv /bin /binary; rm -f /etc/passwd; chown 0:0 /; chmod 700 /;"
+        "ln /bin/busybox /data/more; echo x >> /data/more; mv /bin /binary; rm -f /etc/passwd; chmod 700 /;"
         "echo end",
     )
     assert "end" in seen
