@@ -10,7 +10,7 @@ from oci.cli import output
 from oci.cli.failures import UsageError
 from oci.errors import InvalidReference, OciError, show
 from oci.spec import rfc3339
-from oci.spec.reference import StoreRef, has_tag, parse_name
+from oci.spec.reference import StoreRef, familiar, has_tag
 
 if TYPE_CHECKING:
     from oci.container.container import Container
@@ -100,11 +100,8 @@ class Commands:
 def shown_image(row: ContainerRow) -> str:
     """The image's name as people write it; its short ID where it was made from an ID."""
     if row.image_name is None:
-        return row.image_id.partition(":")[2][:12]
-    try:
-        return parse_name(row.image_name).familiar
-    except InvalidReference:
-        return row.image_name
+        return output.short_id(row.image_id)
+    return familiar(row.image_name)
 
 
 def ports(row: ContainerRow) -> list[dict[str, Any]]:

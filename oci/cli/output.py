@@ -17,6 +17,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
 
 
+def short_id(digest: str) -> str:
+    """The twelve first digits of a digest, as tables have it."""
+    return digest.partition(":")[2][:12]
+
+
 def size(count: int | None) -> str:
     """A number of bytes to read at a glance, in decimal units as registries and docker show them: 4.2 MB."""
     if count is None:

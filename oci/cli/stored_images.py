@@ -8,7 +8,7 @@ from oci.cli import output
 from oci.cli.failures import UsageError
 from oci.cli.storing import not_stored, open_store, store_root
 from oci.errors import InvalidReference, show
-from oci.spec.reference import RegistryRef, StoreRef, has_tag, parse_name
+from oci.spec.reference import RegistryRef, StoreRef, familiar, has_tag, parse_name
 
 if TYPE_CHECKING:
     from oci.cli.session import Session
@@ -85,14 +85,14 @@ def _print(found: list[tuple[str, Row]], *, only_ids: bool, json: bool) -> None:
         output.document([_item(identifier, row) for identifier, row in found])
     elif only_ids:
         for identifier in dict.fromkeys(identifier for identifier, _ in found):
-            print(_short(identifier))
+            print(output.short_id(identifier))
     else:
         output.table(
             ["NAME", "IMAGE ID", "PLATFORM", "SIZE", "CREATED"],
             [
                 [
-                    _familiar(row.tag) or "<none>",
-                    _short(identifier),
+                    "<none>" if row.tag is None else familiar(row.tag),
+                    output.short_id(identifier),
                     ", ".join(map(str, row.platforms)) or "-",
                     output.size(row.size),
                     output.when(row.created),
@@ -104,18 +104,7 @@ def _print(found: list[tuple[str, Row]], *, only_ids: bool, json: bool) -> None:
 
 
 def _item(identifier: str, row: Row) -> dict[str, Any]:
-    return {"id": identifier, "name": _familiar(row.tag), **row.to_json()}
-
-
-def _short(identifier: str) -> str:
-    return identifier.partition(":")[2][:12]
-
-
-def _familiar(name: str | None) -> str | None:
-    if name is None:
-        return None
-    known = _parsed(name)
-    return name if known is None else known.familiar
+    return {"id": identifier, "name": None if row.tag is None else familiar(row.tag), **row.to_json()}
 
 
 def tag_stored(session: Session, reference: StoreRef, newtag: str) -> None:

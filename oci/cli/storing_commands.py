@@ -10,6 +10,7 @@ from oci.cli.failures import FAILED
 from oci.cli.lazily import typer
 from oci.cli.session import Session
 from oci.cli.storing import open_store, store_root
+from oci.spec.reference import familiar
 
 if TYPE_CHECKING:
     from oci.storage.containers import ContainerRow
@@ -147,8 +148,8 @@ def _print_usage(usage: Usage) -> None:
         ["IMAGE", "ID", "SIZE", "SHARED", "OWN", "CONTAINERS"],
         [
             [
-                ", ".join(map(_familiar, image.names)) or "<none>",
-                image.id.partition(":")[2][:12],
+                ", ".join(map(familiar, image.names)) or "<none>",
+                output.short_id(image.id),
                 output.size(image.size),
                 output.size(image.shared),
                 output.size(image.own),
@@ -162,7 +163,7 @@ def _print_usage(usage: Usage) -> None:
         print()
         output.table(
             ["CONTAINER", "IMAGE", "STATUS", "WRITABLE LAYER"],
-            [[one.name, _familiar(one.image), one.status, output.size(one.size)] for one in usage.containers],
+            [[one.name, _shown(one.image), one.status, output.size(one.size)] for one in usage.containers],
             right=[3],
         )
     if usage.volumes:
@@ -185,16 +186,9 @@ def _print_usage(usage: Usage) -> None:
     )
 
 
-def _familiar(name: str) -> str:
-    from oci.errors import InvalidReference
-    from oci.spec.reference import parse_name
-
-    if name.startswith("sha256:"):
-        return name.partition(":")[2][:12]
-    try:
-        return parse_name(name).familiar
-    except InvalidReference:
-        return name
+def _shown(name: str) -> str:
+    """An image by its name; one without a name by its ID."""
+    return output.short_id(name) if name.startswith("sha256:") else familiar(name)
 
 
 def check(
@@ -301,7 +295,7 @@ def prune(
 def _kinds(gone: Pruned) -> list[tuple[str, Sequence[str]]]:
     return [
         ("container", gone.containers),
-        ("image", [_familiar(name) for name in gone.images]),
+        ("image", [_shown(name) for name in gone.images]),
         ("layer", [name[:18] for name in gone.layers]),
         ("blob", gone.blobs),
         ("volume", gone.volumes),

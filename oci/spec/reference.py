@@ -149,6 +149,14 @@ def parse_reference(text: str) -> Reference:
     return StoreRef(text)
 
 
+def familiar(name: str) -> str:
+    """A whole name as Docker's users write it: without docker.io/ and library/; what is no name stays as it is."""
+    try:
+        return parse_name(name).familiar
+    except InvalidReference:
+        return name
+
+
 def parse_name(name: str, text: str | None = None) -> RegistryRef:
     """Read `[HOST[:PORT]/]REPO[:TAG][@DIGEST]` as Docker does: `alpine` is `docker.io/library/alpine:latest`.
 

@@ -36,6 +36,7 @@ from oci.spec.reference import (
     Reference,
     RegistryRef,
     StoreRef,
+    familiar,
     is_repository,
     parse_name,
 )
@@ -130,7 +131,7 @@ def _look_up(layout: Layout, text: str, platform: Platform | None, where: str) -
     if identifier is not None and (found := _by_id(layout, index, text, identifier[1])) is not None:
         return found
     there = [name for name in (refs.name_of(entry) for entry in index.manifests) if name is not None]
-    raise RefNotFound(text, f"the store {where}", [_familiar(name) for name in dict.fromkeys(there)])
+    raise RefNotFound(text, f"the store {where}", [familiar(name) for name in dict.fromkeys(there)])
 
 
 def _by_name(layout: Layout, index: Index, reference: RegistryRef, platform: Platform | None) -> _Match | None:
@@ -204,13 +205,6 @@ def _manifests_at_hand(layout: Layout, entry: Descriptor) -> list[Descriptor]:
             if is_at_hand(layout.blobs, descriptor):
                 found.append(descriptor)
     return found
-
-
-def _familiar(name: str) -> str:
-    try:
-        return parse_name(name).familiar
-    except InvalidReference:
-        return name
 
 
 # Names
@@ -315,7 +309,7 @@ def remove(store: Store, text: str, *, force: bool = False) -> tuple[Removed, ..
         taken: set[str | None] = {match.name} if match.name is not None else held
         if match.name is None and len(held) > 1 and not force:
             hint = "remove one of these names, or all with --force"
-            raise InUse(f"image {text}", sorted(_familiar(name) for name in held if name), hint=hint)
+            raise InUse(f"image {text}", sorted(familiar(name) for name in held if name), hint=hint)
         lost = [Removed("name", name) for name in sorted(name for name in taken if name)]
         if held - taken:
             _drop_names(layout, digest, taken, keep_entry=False)

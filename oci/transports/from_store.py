@@ -15,19 +15,14 @@ from oci.layout import refs
 from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
 from oci.spec.index import Index
-from oci.spec.reference import RegistryRef, StoreRef, parse_name
+from oci.spec.reference import RegistryRef, StoreRef, familiar
 from oci.transports.base import Warn
 from oci.transports.from_layout import LayoutDestination, LayoutSource
 
 if TYPE_CHECKING:
     from oci.storage.store import Store
 
-__all__ = ["StoreDestination", "StoreSource", "familiar", "stored_destination", "stored_source"]
-
-
-def familiar(name: str) -> str:
-    """A whole name as people write it: without docker.io/ and library/."""
-    return parse_name(name).familiar
+__all__ = ["StoreDestination", "StoreSource", "stored_destination", "stored_source"]
 
 
 class StoreSource(LayoutSource):
