@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["create"]
 
+MAX_STOP_TIMEOUT = 3600  # seconds that an image may ask for before it is killed
+
 
 def create(
     store: Store,
@@ -83,7 +85,10 @@ def _settled(settings: RunSettings, run: RunConfig) -> RunSettings:
     stop_signal = settings.stop_signal or run.stop_signal
     if stop_signal:
         parse_signal(stop_signal, where="stop signal")
-    timeout = run.stop_timeout if settings.stop_timeout is None else settings.stop_timeout
+    timeout = settings.stop_timeout
+    if timeout is None and run.stop_timeout is not None:
+        # An image may ask for time; that `stop` never ends is for its user to wish.
+        timeout = min(run.stop_timeout, MAX_STOP_TIMEOUT) if run.stop_timeout >= 0 else MAX_STOP_TIMEOUT
     return settings.replace(stop_signal=stop_signal, stop_timeout=timeout)
 
 

@@ -147,7 +147,8 @@ def has_ended(who: Identity, seconds: float) -> bool:
             return True
         ended = select.poll()
         ended.register(fd, select.POLLIN)
-        return bool(ended.poll(None if seconds == float("inf") else max(0, int(seconds * 1000))))
+        # poll(2) counts milliseconds in an int: three weeks and more are for ever.
+        return bool(ended.poll(None if seconds * 1000 >= 1 << 31 else max(0, int(seconds * 1000))))
     finally:
         os.close(fd)
 

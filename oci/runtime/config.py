@@ -54,6 +54,19 @@ MASKED = (
 )
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
+# Annotations that runtimes obey: files of this machine to write or to load (crun, Kata), another handler, systemd's
+# properties. They are its user's to give, not an image's.
+_ORDERS = (
+    "run.oci.",
+    "krun.",
+    "module.wasm.",
+    "org.criu.",
+    "org.systemd.property.",
+    "io.katacontainers.",
+    "dev.gvisor.",
+    "io.kubernetes.",
+)
+
 
 class _Machine(Record):
     """What this machine can do."""
@@ -242,4 +255,5 @@ def _annotations(image: ImageConfig, settings: RunSettings) -> dict[str, str]:
         "org.opencontainers.image.stopSignal": settings.stop_signal or run.stop_signal,
         "org.opencontainers.image.exposedPorts": ",".join(run.exposed_ports or ()),
     }
-    return {**{name: text for name, text in said.items() if text}, **(run.labels or {}), **settings.labels}
+    labels = {name: text for name, text in (run.labels or {}).items() if not name.startswith(_ORDERS)}
+    return {**{name: text for name, text in said.items() if text}, **labels, **settings.labels}

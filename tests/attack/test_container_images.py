@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from oci.container.lifecycle import start
+from oci.container.create import MAX_STOP_TIMEOUT
+from oci.container.lifecycle import remove, start, stop
 from oci.errors import LimitExceeded, OciError, RuntimeFailed
 from oci.runtime.inside import MAX_LEVELS
 from oci.runtime.mount_points import MAX_VOLUMES
-from tests.support.containers import busybox_store, container_of
+from tests.support.containers import SLEEP, busybox_store, container_of, start_ready
 from tests.support.images import tar_layer
 from tests.support.namespaces import need_mounts
 from tests.support.peers import need
@@ -70,3 +71,18 @@ def test_a_null_device_that_is_the_images(tmp_path: Path, path: str) -> None:
         pytest.raises(OciError, match="a container has its own devices there"),
     ):
         start(container_of(store, "cat", "/proc/keys"))
+
+
+@pytest.mark.parametrize("seconds", [10**18, -1])
+def test_an_image_that_is_never_to_be_stopped(tmp_path: Path, seconds: int) -> None:
+    need("runc")
+    need_mounts()
+    with busybox_store(tmp_path, StopTimeout=seconds) as store:
+        box = container_of(store, *SLEEP)
+        assert box.settings.stop_timeout == MAX_STOP_TIMEOUT
+        start_ready(box)
+        stop(box)
+        remove(box)
+        box = container_of(store, *SLEEP, stop_timeout=10**9)
+        start_ready(box)
+        stop(box)

@@ -199,6 +199,25 @@ def test_what_the_image_says_of_itself_becomes_annotations(root: int) -> None:
     }
 
 
+def test_labels_of_an_image_give_a_runtime_no_orders(root: int) -> None:
+    orders = {
+        "run.oci.hooks.stderr": "/tmp/written",
+        "run.oci.seccomp.plugins": "/tmp/loaded.so",
+        "run.oci.handler": "krun",
+        "module.wasm.image/variant": "compat",
+        "org.criu.config": "/tmp/criu",
+        "org.systemd.property.ExecStopPost": "['x']",
+        "io.katacontainers.config.hypervisor.path": "/tmp/run",
+    }
+    image = image_of(cmd=("x",), labels={**orders, "run.ocikit": "mine"})
+    made = document(
+        root, RunSettings(labels={"run.oci.keep_original_groups": "1"}), image_of(cmd=("x",), labels=labels)
+    )
+    assert not made["annotations"].keys() & orders.keys()
+    assert made["annotations"]["run.ocikit"] == "mine"
+    assert made["annotations"]["run.oci.keep_original_groups"] == "1"
+
+
 @pytest.mark.parametrize(
     ("entrypoint", "cmd", "asked", "args", "expected"),
     [
