@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,7 @@ from oci.cli.failures import UsageError
 from oci.cli.lazily import typer
 from oci.cli.many import each
 from oci.cli.session import Session
-from oci.cli.storing import open_store, store_root
+from oci.cli.storing import has_store, open_store
 from oci.errors import InvalidInput, show
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def ps(
       ocikit ps -a --json
     """
     session = Session.of(context)
-    if not os.path.lexists(f"{store_root(session)}/store.db"):  # nothing is made by looking
+    if not has_store(session):
         if json:
             output.document([])
         elif not only_ids:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from oci.cli import output
 from oci.cli.failures import UsageError
-from oci.cli.storing import not_stored, open_store, store_root
+from oci.cli.storing import has_store, not_stored, open_store
 from oci.errors import InvalidReference, show
 from oci.spec.reference import RegistryRef, StoreRef, familiar, has_tag, parse_name
 
@@ -20,9 +20,7 @@ __all__ = ["list_images", "tag_stored", "untag_stored"]
 
 def list_images(session: Session, named: StoreRef | None, *, all_images: bool, only_ids: bool, json: bool) -> None:
     """`ls` without an argument, or with the name of images of the store."""
-    import os
-
-    if not os.path.lexists(f"{store_root(session)}/store.db"):
+    if not has_store(session):
         if named is not None:
             raise not_stored(named.name, may_be_path=True)
         _print([], only_ids=only_ids, json=json)  # nothing is made by looking

@@ -31,22 +31,20 @@ if TYPE_CHECKING:
     from oci.transports.base import ImageDestination, ImageSource
 
 __all__ = [
-    "DRIVERS",
     "container_of",
     "driver_name",
     "enter_namespace",
+    "has_store",
     "not_stored",
     "open_for_storing",
     "open_store",
     "open_stored",
     "runtime_for",
     "runtime_name",
-    "runtime_names",
     "store_root",
 ]
 
 SYSTEM_ROOT = "/var/lib/ocikit"
-DRIVERS = ("overlay", "fuse-overlayfs", "copy")
 
 
 def store_root(session: Session) -> str:
@@ -56,6 +54,13 @@ def store_root(session: Session) -> str:
     if not session.root:
         raise UsageError("--root: expected a directory")
     return os.path.abspath(session.root)
+
+
+def has_store(session: Session) -> bool:
+    """Whether there is a store yet; who only looks makes none."""
+    from oci.storage.state import is_store
+
+    return is_store(store_root(session))
 
 
 def _default_root(session: Session) -> str:
@@ -75,8 +80,11 @@ def driver_name(session: Session) -> str | None:
     said, where = session.driver, "--driver"
     if said is None:
         said, where = session.environ.get("OCIKIT_DRIVER") or None, "OCIKIT_DRIVER"
-    if said is not None and said not in DRIVERS:
-        raise UsageError(f"{where} {said!r}: not one of {', '.join(DRIVERS)}")
+    if said is not None:
+        from oci.drivers.driver import NAMES
+
+        if said not in NAMES:
+            raise UsageError(f"{where} {said!r}: not one of {', '.join(NAMES)}")
     return said
 
 
@@ -85,19 +93,14 @@ def runtime_name(session: Session) -> str | None:
     return session.runtime or session.environ.get("OCIKIT_RUNTIME") or None
 
 
-def runtime_names(session: Session) -> tuple[str, ...]:
-    """The runtimes to try, in this order."""
-    said = runtime_name(session)
-    return ("crun", "runc") if said is None else (said,)
-
-
 def runtime_for(session: Session, store: Store) -> Runtime | None:
     """The runtime that was asked for; None leaves the choice to the library."""
-    if runtime_name(session) is None:
+    said = runtime_name(session)
+    if said is None:
         return None
     from oci.container.runtimes import find_runtime
 
-    return find_runtime(store, runtime_names(session))
+    return find_runtime(store, (said,))
 
 
 @contextmanager
@@ -121,7 +124,7 @@ def open_store(
 
 def container_of(session: Session, text: str) -> ContainerRow | None:
     """The container of this name or ID, None where there is none; nothing is made by looking."""
-    if not os.path.lexists(f"{store_root(session)}/store.db"):
+    if not has_store(session):
         return None
     with open_store(session) as store:
         try:
@@ -185,7 +188,7 @@ def enter_namespace(session: Session, *, create: bool = False) -> None:
     from oci.linux import shared_namespace
 
     run = f"{root}/run"
-    if create and (not os.path.lexists(root) or os.path.lexists(f"{root}/store.db")):
+    if create and (not os.path.lexists(root) or has_store(session)):
         with suppress(OSError):  # opening the store says it better
             os.makedirs(root, 0o700, exist_ok=True)
             os.mkdir(run, 0o700)

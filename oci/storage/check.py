@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from oci.storage import faults_containers, faults_host, faults_images, faults_layers, faults_volumes
 from oci.storage.finding import Finding
+from oci.storage.state import DATABASE
 
 if TYPE_CHECKING:
     from oci.spec.digest import Digest
@@ -58,7 +59,7 @@ def check(store: Store, *, deep: bool = False, progress: Progress | None = None)
     """Look at everything in a store; `deep` reads every blob, and every layer's files against its tar."""
     faults = store.state.check()
     if faults:  # nothing that it says can be relied on
-        yield Finding(code="database-damaged", where="store.db", message=faults[0])
+        yield Finding(code="database-damaged", where=DATABASE, message=faults[0])
         return
     first = list(_shallow(store))
     if first:

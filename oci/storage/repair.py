@@ -17,7 +17,7 @@ from oci.spec.record import Record
 from oci.storage import faults_containers, faults_host, faults_images, faults_layers, faults_volumes
 from oci.storage.check import CODES, Finding, check
 from oci.storage.finding import Mend, UnmendedError
-from oci.storage.state import DamagedDatabase, set_aside
+from oci.storage.state import DATABASE, DamagedDatabase, set_aside
 
 if TYPE_CHECKING:
     from oci.storage.store import Store
@@ -106,7 +106,7 @@ def opened(
         if not faults:
             yield store, ()
             return
-        finding = Finding(code="database-damaged", where="store.db", message=faults[0])
+        finding = Finding(code="database-damaged", where=DATABASE, message=faults[0])
         if not mend:
             yield None, (Repair(finding=finding, done=False, message="not asked for"),)
             return

@@ -24,7 +24,7 @@ from oci.storage.schema import APPLICATION_ID, STEPS
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["DamagedDatabase", "State", "Transaction", "set_aside"]
+__all__ = ["DamagedDatabase", "State", "Transaction", "is_store", "set_aside"]
 
 DATABASE = "store.db"
 BUSY = 60  # seconds to wait for another writer; a transaction takes milliseconds, a starved machine more
@@ -241,6 +241,11 @@ class State:
         except sqlite3.DatabaseError as error:
             kind = DamagedDatabase if _is_damage(error) else StoreError
             raise kind(self.path, _reason(error)) from error
+
+
+def is_store(root: str) -> bool:
+    """Whether there is a store at `root`, of which the database is the sign; nothing is made by looking."""
+    return os.path.lexists(f"{root}/{DATABASE}")
 
 
 def set_aside(root: str) -> str:

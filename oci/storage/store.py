@@ -26,7 +26,7 @@ from oci.storage.containers import Containers
 from oci.storage.copied import settle_place
 from oci.storage.layers import Layers
 from oci.storage.place import LOCK, Place
-from oci.storage.state import State
+from oci.storage.state import State, is_store
 
 if TYPE_CHECKING:
     from oci.drivers.driver import Driver
@@ -138,9 +138,9 @@ def _make_folders(root: str, create: bool) -> None:
         raise StoreError(root, f"{owner}; a store has one owner, choose another with --root")
     if status.st_mode & stat.S_IWOTH:  # whoever was there first could have put links in our place
         raise StoreError(root, "everybody may write there, which is no place for a store; choose another with --root")
-    if not create and not os.path.lexists(f"{root}/store.db"):
+    if not create and not is_store(root):
         raise StoreError(root, "is not a store of ocikit")
-    if create and not os.path.lexists(f"{root}/store.db") and (foreign := set(os.listdir(root)) - {*FOLDERS, LOCK}):
+    if create and not is_store(root) and (foreign := set(os.listdir(root)) - {*FOLDERS, LOCK}):
         raise StoreError(root, f"is no store of ocikit, and not empty: it has {min(foreign)!r}; choose an empty folder")
     for name in FOLDERS:
         try:

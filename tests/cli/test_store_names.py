@@ -43,7 +43,7 @@ def test_an_option_counts_more_than_the_environment() -> None:
     assert (storing.driver_name(session), storing.runtime_name(session)) == ("copy", "crun")
     session.root, session.driver, session.runtime = "/here", "overlay", "runc"
     assert storing.store_root(session) == "/here"
-    assert (storing.driver_name(session), storing.runtime_names(session)) == ("overlay", ("runc",))
+    assert (storing.driver_name(session), storing.runtime_name(session)) == ("overlay", "runc")
     session.driver = "btrfs"
     with pytest.raises(UsageError, match="--driver 'btrfs': not one of overlay, fuse-overlayfs, copy"):
         storing.driver_name(session)
