@@ -210,9 +210,7 @@ def test_labels_of_an_image_give_a_runtime_no_orders(root: int) -> None:
         "io.katacontainers.config.hypervisor.path": "/tmp/run",
     }
     image = image_of(cmd=("x",), labels={**orders, "run.ocikit": "mine"})
-    made = document(
-        root, RunSettings(labels={"run.oci.keep_original_groups": "1"}), image_of(cmd=("x",), labels=labels)
-    )
+    made = document(root, RunSettings(labels={"run.oci.keep_original_groups": "1"}), image)
     assert not made["annotations"].keys() & orders.keys()
     assert made["annotations"]["run.ocikit"] == "mine"
     assert made["annotations"]["run.oci.keep_original_groups"] == "1"
