@@ -23,7 +23,8 @@ from oci.drivers.driver import Driver, Form
 from oci.drivers.overlay import Overlay
 from oci.drivers.snapshot import Snapshot
 from oci.linux import namespaces
-from tests.support.driver_cases import BASE, move
+from tests.support.driver_cases import move
+from tests.support.driver_image import BASE
 from tests.support.driver_kit import Tar, facts, told
 from tests.support.namespaces import need_overlay, rootless
 from tests.support.trees import differences

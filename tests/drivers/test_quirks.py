@@ -21,7 +21,8 @@ from oci.drivers.overlay import Overlay
 from oci.drivers.snapshot import Snapshot
 from oci.errors import DriverError, SourceError
 from oci.linux import namespaces, process
-from tests.support.driver_cases import make_layers, read, write
+from tests.support.driver_cases import read, write
+from tests.support.driver_image import make_layers
 from tests.support.driver_kit import told
 from tests.support.namespaces import need_mounts, need_overlay
 from tests.support.peers import need

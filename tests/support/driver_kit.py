@@ -33,7 +33,8 @@ from oci.drivers.snapshot import Snapshot
 from oci.errors import OciError
 from oci.linux import calls, fsmount, mounts, namespaces
 from oci.tar.entry import Entry
-from tests.support.driver_cases import CASES, Case, make_layers, make_scaffold
+from tests.support.driver_cases import CASES, Case
+from tests.support.driver_image import make_layers, make_scaffold
 from tests.support.namespaces import need_overlay, rootless
 from tests.support.peers import need
 from tests.support.trees import Facts, differences, snapshot
