@@ -36,12 +36,14 @@ def enter(folder: str, *, maps: IdMaps | None = None, warn: Callable[[str], None
     """
     if os.geteuid() == 0 and namespaces.has_mount_rights():
         return idmaps.current()
+    from oci.linux.user_namespace import become_root  # root's commands and all supervisors do without
+
     try:
         with _locked(folder) as fd:
             lines = _read(fd)
             dead = _join_one(lines)
             if dead is None:
-                found = namespaces.become_root(maps, warn=warn)
+                found = become_root(maps, warn=warn)
                 _rewrite(fd, [])
             else:
                 namespaces.unshare_mounts()
@@ -51,7 +53,7 @@ def enter(folder: str, *, maps: IdMaps | None = None, warn: Callable[[str], None
             _append(fd, process.identity(os.getpid()))
             return found
     except FileNotFoundError:
-        return namespaces.become_root(maps, warn=warn)
+        return become_root(maps, warn=warn)
 
 
 def stay(folder: str, pid: int | None = None) -> None:

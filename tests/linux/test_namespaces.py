@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from oci.errors import ConfigurationError
-from oci.linux import calls, fsmount, idmaps, mounts, namespaces, process
+from oci.linux import calls, fsmount, idmaps, mounts, namespaces, process, user_namespace
 from oci.linux.idmaps import IdMap, IdMaps
 from tests.support.namespaces import (
     FIRST_SUBID,
@@ -44,7 +44,7 @@ def test_a_user_becomes_root_over_his_own_ids(ranges: bool) -> None:
         folder = os.getcwd()
         notes: list[str] = []
         before = os.stat("/proc/self/ns/mnt").st_ino
-        maps = namespaces.become_root(warn=notes.append)
+        maps = user_namespace.become_root(warn=notes.append)
         Path("file").touch()
         if not maps.single:
             os.chown("file", 7, 8)
@@ -54,7 +54,7 @@ def test_a_user_becomes_root_over_his_own_ids(ranges: bool) -> None:
         assert not namespaces.is_initial()
         assert all(not mount.propagation for mount in mounts.mounts())
         mounts.mount("tmpfs", folder, "tmpfs")
-        assert namespaces.become_root() == maps  # nothing is done twice
+        assert user_namespace.become_root() == maps  # nothing is done twice
         return {"maps": maps, "ids": (os.geteuid(), os.getegid(), os.getuid()), "notes": notes}
 
     assert as_rootless_user(check, ranges=ranges) == {
@@ -92,7 +92,7 @@ def test_several_ranges_are_put_behind_each_other() -> None:
             IdMap(inside=1, outside=FIRST_SUBID, size=10),
             IdMap(inside=11, outside=FIRST_SUBID + 100, size=20),
         )
-        return namespaces.become_root(IdMaps(uids=halves, gids=halves))
+        return user_namespace.become_root(IdMaps(uids=halves, gids=halves))
 
     assert [one.size for one in as_rootless_user(become, ranges=True).uids] == [1, 10, 20]
 
@@ -101,7 +101,7 @@ def test_several_ranges_are_put_behind_each_other() -> None:
 def test_a_root_that_may_mount_keeps_what_it_has(ranges: bool) -> None:
     def check() -> bool:
         before = [os.stat(f"/proc/self/ns/{name}").st_ino for name in ("user", "mnt")]
-        namespaces.become_root(RANGES)
+        user_namespace.become_root(RANGES)
         return before == [os.stat(f"/proc/self/ns/{name}").st_ino for name in ("user", "mnt")]
 
     assert rootless(check, ranges=ranges)
@@ -129,7 +129,7 @@ def refused(match: str) -> Iterator[None]:
 def test_without_newuidmap_there_is_the_single_id_and_one_note() -> None:
     def check() -> tuple[bool, list[str]]:
         notes: list[str] = []
-        maps = namespaces.become_root(warn=notes.append, programs=("/nonexistent",))
+        maps = user_namespace.become_root(warn=notes.append, programs=("/nonexistent",))
         return maps.single, notes
 
     single, notes = as_rootless_user(check, ranges=True)
@@ -141,7 +141,7 @@ def test_without_newuidmap_there_is_the_single_id_and_one_note() -> None:
 def test_without_newuidmap_ranges_that_were_asked_for_are_an_error() -> None:
     def check() -> None:
         with refused("install the package uidmap"):
-            namespaces.become_root(RANGES, programs=("/nonexistent",))
+            user_namespace.become_root(RANGES, programs=("/nonexistent",))
 
     as_rootless_user(check, ranges=True)
 
@@ -150,7 +150,7 @@ def test_newuidmap_without_rights_is_as_none() -> None:
     def check() -> list[str]:
         notes: list[str] = []
         calls.call("prctl", 38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
-        assert namespaces.become_root(warn=notes.append).single
+        assert user_namespace.become_root(warn=notes.append).single
         return notes
 
     assert "no_new_privs" in as_rootless_user(check, ranges=True)[0]
@@ -163,10 +163,10 @@ def test_ranges_of_somebody_else_are_refused_with_the_words_of_newuidmap() -> No
             gids=RANGES.gids,
         )
         with refused(r"newuidmap: .*(not allowed|not permitted).*subuid"):
-            namespaces.become_root(foreign)
+            user_namespace.become_root(foreign)
         with refused(r"newgidmap: "):
-            namespaces.become_root(IdMaps(uids=RANGES.uids, gids=foreign.uids))
-        namespaces.become_root()  # and after all that
+            user_namespace.become_root(IdMaps(uids=RANGES.uids, gids=foreign.uids))
+        user_namespace.become_root()  # and after all that
 
     as_rootless_user(check, ranges=True)
 
@@ -178,11 +178,11 @@ def test_a_program_with_threads_is_told_so() -> None:
         thread.start()
         try:
             with refused("several threads"):
-                namespaces.become_root()
+                user_namespace.become_root()
         finally:
             stop.set()
             thread.join()
-        namespaces.become_root()  # a thread that has just ended is none
+        user_namespace.become_root()  # a thread that has just ended is none
 
     as_rootless_user(check, ranges=False)
 
@@ -207,10 +207,10 @@ def test_what_forbids_user_namespaces_is_named(
         true(flags)
 
     def check() -> None:
-        monkeypatch.setattr(namespaces, "unshare", refuse)
-        monkeypatch.setattr(namespaces, "_says", lambda file, wanted: (file, wanted) == (path, value))
+        monkeypatch.setattr(user_namespace, "unshare", refuse)
+        monkeypatch.setattr(user_namespace, "_says", lambda file, wanted: (file, wanted) == (path, value))
         with refused(match):
-            namespaces.become_root()
+            user_namespace.become_root()
 
     as_rootless_user(check, ranges=False)
 
@@ -221,10 +221,10 @@ def test_other_reasons_are_told_too(code: int, match: str, monkeypatch: pytest.M
         raise OSError(code, "no")
 
     def check() -> None:
-        monkeypatch.setattr(namespaces, "unshare", refuse)
-        monkeypatch.setattr(namespaces, "_says", lambda *_: False)
+        monkeypatch.setattr(user_namespace, "unshare", refuse)
+        monkeypatch.setattr(user_namespace, "_says", lambda *_: False)
         with refused(match):
-            namespaces.become_root()
+            user_namespace.become_root()
 
     as_rootless_user(check, ranges=False)
 
@@ -235,10 +235,10 @@ def test_a_limit_of_zero_namespaces_is_the_kernel_s_own_refusal() -> None:
 
     def check() -> None:
         # A limit that is set in a namespace holds in it and below.
-        namespaces.become_root(idmaps.single(USER, GROUP))
+        user_namespace.become_root(idmaps.single(USER, GROUP))
         Path("/proc/sys/user/max_user_namespaces").write_text("0")
         with pytest.raises(ConfigurationError, match=r"max_user_namespaces is 0"):
-            namespaces._Making(idmaps.single(0, 0), ()).enter()
+            user_namespace._Making(idmaps.single(0, 0), ()).enter()
 
     as_rootless_user(check, ranges=False)
 
@@ -248,9 +248,9 @@ def test_a_helper_that_is_killed_is_said_and_nothing_is_changed(monkeypatch: pyt
         os.kill(os.getpid(), signal.SIGKILL)
 
     def check() -> None:
-        monkeypatch.setattr(namespaces, "unshare", die)
+        monkeypatch.setattr(user_namespace, "unshare", die)
         with refused("was killed"):
-            namespaces.become_root()
+            user_namespace.become_root()
 
     as_rootless_user(check, ranges=False)
 
@@ -259,7 +259,7 @@ def test_a_helper_that_is_killed_is_said_and_nothing_is_changed(monkeypatch: pyt
 def test_a_program_that_ignores_its_children_s_ends_becomes_root_all_the_same(ranges: bool) -> None:
     def check() -> bool:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-        return namespaces.become_root().single
+        return user_namespace.become_root().single
 
     assert as_rootless_user(check, ranges=ranges) is not ranges
 
@@ -272,7 +272,7 @@ def test_a_program_killed_on_the_way_leaves_no_process(moment: int) -> None:
         process.subreaper()
         child = os.fork()
         if child == 0:
-            namespaces.become_root()
+            user_namespace.become_root()
             signal.pause()
         time.sleep(moment / 1000)
         os.kill(child, signal.SIGKILL)
@@ -296,7 +296,7 @@ def test_who_made_a_namespace_enters_it_again(ranges: bool) -> None:
         reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
-            namespaces.become_root()
+            user_namespace.become_root()
             mounts.mount("tmpfs", "seen", "tmpfs")
             Path("seen/x").touch()
             os.write(writing, b"1")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from oci.errors import ConfigurationError
-from oci.linux import idmaps, namespaces, process, shared_namespace
+from oci.linux import idmaps, namespaces, process, shared_namespace, user_namespace
 from tests.support.namespaces import GROUP, USER, as_rootless_user, rootless
 from tests.support.users import in_child
 
@@ -97,7 +97,7 @@ def test_only_who_shares_it_sees_the_others_root() -> None:
     def check() -> None:
         one = Living()
         assert in_child(lambda: look(one.pid, entered))
-        assert not in_child(lambda: look(one.pid, lambda: namespaces.become_root(idmaps.single(USER, GROUP))))
+        assert not in_child(lambda: look(one.pid, lambda: user_namespace.become_root(idmaps.single(USER, GROUP))))
         one.kill()
 
     in_user(check)

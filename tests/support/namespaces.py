@@ -22,7 +22,7 @@ from typing import TypeVar
 import pytest
 
 from oci.errors import ConfigurationError
-from oci.linux import fsmount, idmaps, mounts, namespaces, process
+from oci.linux import fsmount, idmaps, mounts, namespaces, process, user_namespace
 from tests.support.peers import ROOT, need
 from tests.support.users import become_user, in_child
 
@@ -48,7 +48,7 @@ def _then(
     function: Callable[..., T], args: tuple[object, ...], named: dict[str, object], ranges: bool
 ) -> Callable[[], T]:
     def call() -> T:
-        maps = namespaces.become_root(None if ranges else idmaps.single(os.geteuid(), os.getegid()))
+        maps = user_namespace.become_root(None if ranges else idmaps.single(os.geteuid(), os.getegid()))
         assert maps.single is not ranges
         here = Path.cwd()
         try:
@@ -199,7 +199,7 @@ def _no_user_namespaces() -> str:
             process.dumpable(True)  # imports ctypes while this process may still read Python's library
             become_user(USER, USER)
         try:
-            namespaces.become_root(idmaps.single(os.geteuid(), os.getegid()))
+            user_namespace.become_root(idmaps.single(os.geteuid(), os.getegid()))
         except ConfigurationError as error:
             return str(error)
         return ""
