@@ -36,13 +36,18 @@ Names = tuple[bytes, ...]
 def make_scaffold(folder: str, layers: Sequence[str], form: Form, points: Iterable[MountPoint]) -> bool:
     """Make `folder` with what these mount points need and the layers (bottom first) lack; False if that's nothing.
 
-    Raises InvalidInput for a mount point that the image has as something else.
+    Raises InvalidInput for a mount point that the image has as something else, or that is too long.
     """
     with Folders(layers) as folders:
         view = _View(folders, form)
         scaffold = _Scaffold(folder, view)
         for point in points:
-            scaffold.add(point)
+            try:
+                scaffold.add(point)
+            except OSError as error:
+                if error.errno != errno.ENAMETOOLONG:
+                    raise
+                raise InvalidInput(f"mount at {show(point.path)}: a name in it, or all of it, is too long") from None
         return scaffold.made
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from oci.container.create import MAX_STOP_TIMEOUT
 from oci.container.lifecycle import remove, start, stop
-from oci.errors import LimitExceeded, OciError, RuntimeFailed
+from oci.errors import InvalidInput, LimitExceeded, OciError, RuntimeFailed
 from oci.runtime.inside import MAX_LEVELS
 from oci.runtime.mount_points import MAX_VOLUMES
 from tests.support.containers import SLEEP, busybox_store, container_of, start_ready
@@ -86,3 +86,11 @@ def test_an_image_that_is_never_to_be_stopped(tmp_path: Path, seconds: int) -> N
         box = container_of(store, *SLEEP, stop_timeout=10**9)
         start_ready(box)
         stop(box)
+
+
+@pytest.mark.parametrize("path", ["/" + "x" * 256, "/" + "a/" * 2040 + "b"], ids=["name", "path"])
+def test_a_working_directory_that_can_not_be_made(tmp_path: Path, path: str) -> None:
+    with busybox_store(tmp_path, WorkingDir=path) as store:
+        with pytest.raises(InvalidInput, match="mount at /.* is too long"):
+            container_of(store)
+        assert os.listdir(tmp_path / "containers") == []
