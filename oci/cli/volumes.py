@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 from oci.cli import options, output
-from oci.cli.failures import UsageError, blamed_on
+from oci.cli.failures import UsageError
 from oci.cli.lazily import typer
 from oci.cli.many import each
 from oci.cli.session import Session
@@ -280,12 +280,11 @@ def export(
                 sys.stdout.buffer.write(chunk)
             sys.stdout.buffer.flush()
             return
-        from oci.streams.atomic import AtomicFile
+        from oci.cli.output_files import written_to
 
-        with blamed_on(file), AtomicFile(file) as made:
+        with written_to(file) as write:
             for chunk in chunks:
-                made.write(chunk)
-            made.commit()
+                write(chunk)
 
 
 def import_(

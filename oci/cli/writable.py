@@ -213,12 +213,10 @@ def export(
             export_it(one, sys.stdout.buffer.write, warn=session.warn)
             sys.stdout.buffer.flush()
             return
-        from oci.cli.failures import blamed_on
-        from oci.streams.atomic import AtomicFile
+        from oci.cli.output_files import written_to
 
-        with blamed_on(output_file), AtomicFile(output_file) as file:
-            export_it(one, file.write, warn=session.warn)
-            file.commit()
+        with written_to(output_file) as write:
+            export_it(one, write, warn=session.warn)
 
 
 def _must_not_be_terminal(stream: Any, hint: str) -> None:

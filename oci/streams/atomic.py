@@ -6,8 +6,10 @@ is a file named TEMPORARY… in the same directory, which no reader looks at and
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
 from contextlib import suppress
 from types import TracebackType
 
@@ -27,6 +29,7 @@ class AtomicFile:
 
     def __init__(self, path: StrPath, *, mode: int = 0o644) -> None:
         self.path = os.fspath(path)
+        _must_be_replaceable(self.path)
         self._directory = os.path.dirname(self.path) or "."
         self.temporary, self._descriptor = _create(self._directory, mode)
         self._open = True
@@ -87,6 +90,16 @@ class AtomicFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.discard()
+
+
+def _must_be_replaceable(path: str) -> None:
+    """Renaming a file over a device, such as /dev/null, would take it from everybody."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:  # not there; or it can't be made either, and that will be said
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # a directory can't be taken by that
+        raise FileExistsError(errno.EEXIST, "is there, and no regular file", path)
 
 
 def _create(directory: str, mode: int) -> tuple[str, int]:

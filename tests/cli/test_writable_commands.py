@@ -108,6 +108,28 @@ def test_export_is_a_file_or_a_pipe_and_never_a_terminal(place: Path) -> None:
     assert b"not for a terminal" in done.stderr
 
 
+def test_export_writes_into_pipes_and_devices_and_replaces_none(place: Path) -> None:
+    ocikit("create", "--name", "one", "busybox")
+    whole = subprocess.run(
+        [sys.executable, "-m", "oci", "--root", "store", "export", "one", "-o", "/dev/stdout"],
+        capture_output=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ).stdout
+    os.mkfifo("pipe")
+    with open("read", "wb") as read, subprocess.Popen(["cat", "pipe"], stdout=read):
+        ocikit("export", "one", "-o", "pipe")
+    assert Path("read").read_bytes() == whole
+    Path("null").symlink_to("/dev/null")
+    ocikit("export", "one", "-o", "null")
+    assert Path("/dev/null").is_char_device()
+    assert Path("null").is_symlink()
+    full = ocikit("export", "one", "-o", "/dev/full", status=1)
+    assert full.stderr == "error: /dev/full: no space left on the device\n"
+    Path("folder").mkdir()
+    assert "directory" in ocikit("export", "one", "-o", "folder", status=1).stderr
+
+
 def test_cp_goes_both_ways_and_by_tar(place: Path) -> None:
     ocikit("create", "--name", "one", "busybox")
     Path("x").write_text("x\n")

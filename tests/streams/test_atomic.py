@@ -32,6 +32,15 @@ def test_the_file_appears_with_commit(tmp_path: Path) -> None:
     assert (tmp_path / "blob").read_bytes() == b"one two"
 
 
+def test_nothing_but_a_regular_file_is_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "null").symlink_to("/dev/null")
+    for name in ("pipe", "null"):
+        with pytest.raises(FileExistsError, match="no regular file"):
+            AtomicFile(tmp_path / name)
+    assert names(tmp_path) == ["null", "pipe"]
+
+
 def test_the_name_may_be_known_only_at_the_end(tmp_path: Path) -> None:
     with AtomicFile(tmp_path / "unknown") as file:
         file.write(b"data")
