@@ -37,6 +37,8 @@ def docker_statuses() -> Iterator[None]:
     """Give a failure docker's exit status: 126 and 127 are about the command, 125 is everything else."""
     try:
         yield
+    except BrokenPipeError:  # whoever read our output went away: entry.py has a status for that
+        raise
     except RuntimeFailed as error:
         raise StatusError(error, error.status) from error
     except (OciError, OSError, MemoryError) as error:

@@ -90,7 +90,11 @@ def attach(container: Container, *, stdin: bool = True) -> Attachment:
     Raises WrongState when it doesn't run, or its supervisor is gone.
     """
     channel = connect(container)
-    channel.connection.sendall(document_frame(HELLO, {"output": True, "stdin": stdin}))
+    try:
+        channel.connection.sendall(document_frame(HELLO, {"output": True, "stdin": stdin}))
+    except OSError:
+        channel.close()
+        raise WrongState(container.name, container.row.status, GONE) from None
     return Attachment(container, channel)
 
 

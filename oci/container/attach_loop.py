@@ -6,6 +6,7 @@ more. Writing to our own stdout waits for whoever reads it.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -64,7 +65,10 @@ class Loop:
         self.detached = False
 
     def run(self) -> dict[str, object] | None:
-        """Until the container's end (what the supervisor says of it; None: nothing), or the detach keys."""
+        """Until the container's end (what the supervisor says of it; None: nothing), or the detach keys.
+
+        Raises BrokenPipeError when nobody reads our stdout any more.
+        """
         raw = raw_terminal(self._terminal) if self._terminal is not None else nullcontext()
         with raw, self._signals() as woken:
             self._channel.connection.setblocking(False)
@@ -73,6 +77,8 @@ class Loop:
                 self._act(kind, data)
             self._channel.received.clear()
             self._loop(woken)
+        if self._killed_by == signal.SIGPIPE:  # which Python ignores: it has an error for it
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
         if self._killed_by is not None:
             os.kill(os.getpid(), self._killed_by)  # its handler is the old one again, and the terminal as it was
         return self._said

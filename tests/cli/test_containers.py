@@ -236,6 +236,28 @@ def test_running_containers_are_shown_asked_and_ended(everywhere: Callable[[Case
     everywhere(case)
 
 
+def test_a_reader_of_run_that_goes_away_ends_it_quietly_and_the_container_goes_on(
+    here_with_store: Callable[[Case], None],
+) -> None:
+    def case() -> None:
+        reader, writer = os.pipe()
+        os.close(reader)
+        with os.fdopen(writer, "wb") as pipe:
+            done = subprocess.run(
+                [*PROGRAM, "--root", "store", "run", "--name", "loud", "busybox", "sh", "-c", "echo 1; echo 2; exit 3"],
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdout=pipe,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+            )
+        assert (done.returncode, done.stderr) == (141, "")
+        assert ok("wait", "loud").out == "3\n"
+        assert ok("logs", "loud").out == "1\n2\n"
+
+    here_with_store(case)
+
+
 def test_containers_of_one_image_have_each_their_own_writes(here_with_store: Callable[[Case], None]) -> None:
     def case() -> None:
         for name in ("one", "two"):
