@@ -26,6 +26,8 @@ TERMINATED = 143
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `ocikit` with these arguments (default: the process's own); returns the exit status."""
     whole_process = arguments is None
+    if sys.stdin is None or sys.stdout is None or sys.stderr is None:
+        _open_what_is_closed()
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if arguments == ["--version"]:
         from oci import __version__
@@ -44,11 +46,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         gc.set_threshold(*thresholds)
         if whole_process:
             gc.freeze()  # the end is near: a last look for cycles would take a sixth of the time of `ocikit inspect`
-            _flush_or_forget_stderr()
+            _flush_or_forget(sys.stderr)
         if previous is not None:
             import signal
 
             signal.signal(signal.SIGTERM, previous)
+
+
+def _open_what_is_closed() -> None:
+    """Started with a standard stream closed (`>&-`): else the next file that is opened would be taken for it."""
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)
+            os.dup2(null, fd)
+            if null != fd:
+                os.close(null)
+            setattr(sys, name, open(fd, "w" if fd else "r", closefd=False))
 
 
 def _answer(text: str) -> int:
@@ -57,6 +70,8 @@ def _answer(text: str) -> int:
     except BrokenPipeError:
         _forget_stdout()
         return BROKEN_PIPE
+    except OSError as error:
+        return _failed(error, debug=False)
     return 0
 
 
@@ -88,13 +103,19 @@ def _run(arguments: list[str], terminated: list[int]) -> int:
             return BROKEN_PIPE
         return exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
     except Exception as error:  # noqa: BLE001 - the one place where any failure becomes a status and a line
-        from oci.cli.failures import report
-
-        return report(error, debug=_wants_traceback(arguments))
+        return _failed(error, debug=_wants_traceback(arguments))
     if status == INTERRUPTED:
         from oci.cli.failures import say
 
         say("terminated" if terminated else "interrupted")
+    return status
+
+
+def _failed(error: Exception, *, debug: bool) -> int:
+    from oci.cli.failures import report
+
+    status = report(error, debug=debug)
+    _flush_or_forget(sys.stdout)  # if that is what failed, a full disk for one, it is told
     return status
 
 
@@ -125,12 +146,12 @@ def _forget_stdout() -> None:
     _forget(sys.stdout)
 
 
-def _flush_or_forget_stderr() -> None:
-    """Notes that nobody reads change no exit status: the interpreter would make it 120."""
+def _flush_or_forget(stream: TextIO) -> None:
+    """What can't be written any more changes no exit status: the interpreter would make it 120."""
     try:
-        sys.stderr.flush()
+        stream.flush()
     except (OSError, ValueError):
-        _forget(sys.stderr)
+        _forget(stream)
 
 
 def _forget(stream: TextIO) -> None:

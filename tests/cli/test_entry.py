@@ -197,6 +197,37 @@ def test_a_reader_that_goes_away_ends_it_quietly_as_sigpipe_would(images: Path, 
     assert done.returncode == 141
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["inspect", "./images:v1"], ["ls", "images"]])
+def test_a_full_disk_is_one_line_and_status_1(images: Path, arguments: list[str]) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [*PROGRAM, *arguments],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            cwd=images.parent,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "error: no space left on the device\n")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_is_as_good_as_null(images: Path, closed: str) -> None:
+    for words, status in (("inspect ./images:v1", 0), ("--help", 0), ("inspect ./images:nope", 1)):
+        done = subprocess.run(
+            ["sh", "-c", f'"$@" {closed}', "-", *PROGRAM, *words.split()],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            cwd=images.parent,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == status
+        assert "Traceback" not in done.stderr
+
+
 def test_quiet_is_taken_before_and_after_the_command(run: Run, here: Path) -> None:
     assert run("init", "one").err == "made the empty layout one\n"
     assert run("-q", "init", "two").err == ""
