@@ -10,6 +10,7 @@ Modes are docker's: 0755 for all that is made, but for the place of a tmpfs: run
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterable, Sequence
