@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -436,6 +437,7 @@ def test_a_thread_in_a_plain_chroot_leaves_the_process_s_mounts_alone(tmp_path: 
             process.die_with_parent()
             signal.pause()
         before = mounts.mounts(observer)
+        import_module("resource")  # fsmount imports it when it needs it, and from the chroot it can't be found
         os.chroot(tmp_path / "root")
         os.chdir("/")
         fd = fsmount.overlay_by_mount(["/a", "/b"], None, None, options={}, target=None)
