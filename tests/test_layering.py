@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LEVELS = {
     "errors": 0,
+    "lazily": 0,
+    "typed": 0,
     "spec": 1,
     "streams": 2,
     "linux": 2,

@@ -21,7 +21,6 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, suppress
-from typing import Protocol
 
 from oci.changeset.limits import Budget, Hops, check_target
 from oci.changeset.nodes import NEW_FILE, NodeMaker
@@ -31,6 +30,7 @@ from oci.changeset.tree import Directory, Tree
 from oci.changeset.whiteout import PREFIX, classify
 from oci.errors import UnpackError, UnsafeEntry, show
 from oci.tar import DIR, FILE, HARDLINK, SYMLINK, Entry, TarReader
+from oci.typed import Protocol
 
 __all__ = ["LayerSource", "PendingLinks"]
 

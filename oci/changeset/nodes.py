@@ -12,11 +12,11 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from typing import Protocol
 
 from oci.changeset.ownership import ROOTLESS_XATTR, Warnings, data_xattr_kept, note_rootless_owner, xattr_kept
 from oci.errors import UnpackError, UnsafeEntry, show
 from oci.tar import BLOCK, CHAR, FIFO, Entry
+from oci.typed import Protocol
 
 __all__ = ["DataSource", "NodeMaker", "is_refusal"]
 

@@ -35,7 +35,6 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Literal
 
 from oci.changeset.exclude import excluder
 from oci.changeset.mode import mode_rule
@@ -43,6 +42,7 @@ from oci.changeset.ownership import ROOTLESS_XATTR, data_xattr_kept, read_rootle
 from oci.changeset.paths import MAX_PATH, clean
 from oci.errors import SourceError, UnsafeEntry
 from oci.tar.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, Entry
+from oci.typed import Literal
 
 __all__ = ["Data", "MTime", "Owner", "Scan", "scan"]
 

@@ -8,10 +8,9 @@ are refused; only what AUFS left in old images is passed over, with everything b
 
 from __future__ import annotations
 
-from typing import Literal
-
 from oci.changeset.paths import join
 from oci.errors import UnsafeEntry
+from oci.typed import Literal
 
 __all__ = ["META_PREFIX", "OPAQUE", "PREFIX", "Mark", "classify"]
 

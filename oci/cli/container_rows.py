@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 from oci.cli import output
 from oci.cli.failures import UsageError
 from oci.errors import InvalidReference, OciError, show
 from oci.spec import rfc3339
+from oci.spec.quick_json import loads
 from oci.spec.reference import StoreRef, familiar, has_tag
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from oci.container.container import Container
     from oci.storage.containers import ContainerRow
     from oci.storage.store import Store
@@ -78,7 +80,7 @@ class Commands:
 
     def of(self, row: ContainerRow) -> tuple[str, ...]:
         """The whole command line; of a damaged image nothing."""
-        settings: Mapping[str, Any] = json.loads(row.settings)
+        settings: Mapping[str, Any] = loads(row.settings)
         entrypoint, args = settings.get("entrypoint"), settings.get("args")
         if entrypoint is not None:
             return (*entrypoint, *(args or ()))
@@ -113,7 +115,7 @@ def ports(row: ContainerRow) -> list[dict[str, Any]]:
             "containerPort": port["container_port"],
             "protocol": port.get("protocol") or "tcp",
         }
-        for port in json.loads(row.settings).get("publish") or ()
+        for port in loads(row.settings).get("publish") or ()
     ]
 
 
@@ -143,7 +145,7 @@ def item(row: ContainerRow, command: Sequence[str], size: int | None) -> dict[st
 def details(container: Container) -> dict[str, Any]:
     """All that is known of a container: `inspect --json`."""
     store, row = container.store, container.row
-    settings: dict[str, Any] = json.loads(container.settings.to_json())
+    settings: dict[str, Any] = loads(container.settings.to_json())
     for kept_apart in ("args", "labels"):
         settings.pop(kept_apart, None)
     mounts: list[dict[str, Any]] = [

@@ -5,16 +5,16 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated
 
 from oci.cli import options, output
 from oci.cli.failures import UsageError
-from oci.cli.lazily import typer
+from oci.cli.lazily import Annotated, typer
 from oci.cli.many import each
 from oci.cli.session import Session
 from oci.cli.storing import has_store, open_store
 from oci.errors import InvalidInput, show
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.storage.containers import ContainerRow
 

@@ -41,16 +41,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     previous = _interrupt_on_sigterm(terminated)
     try:
         status = _run(arguments, terminated)
-        return TERMINATED if terminated and status == INTERRUPTED else status
+        status = TERMINATED if terminated and status == INTERRUPTED else status
     finally:
-        gc.set_threshold(*thresholds)
-        if whole_process:
-            gc.freeze()  # the end is near: a last look for cycles would take a sixth of the time of `ocikit inspect`
-            _flush_or_forget(sys.stderr)
+        if not whole_process:
+            gc.set_threshold(*thresholds)
         if previous is not None:
-            import signal
+            previous()
+    if whole_process:
+        _leave(status)
+    return status
 
-            signal.signal(signal.SIGTERM, previous)
+
+def _leave(status: int) -> None:
+    """End the process without taking the interpreter apart, value by value: that takes 3 ms, and nobody sees it.
+
+    Whoever asked to be told at the end is told; where a thread may still be at work, the interpreter shall end as ever.
+    """
+    _flush_or_forget(sys.stderr)
+    threads = sys.modules.get("threading")
+    if sys.flags.inspect or (threads is not None and threads.active_count() > 1):
+        return
+    import atexit
+
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+    except (AttributeError, OSError, ValueError):
+        return
+    os._exit(status)
 
 
 def _open_what_is_closed() -> None:
@@ -127,18 +145,22 @@ def _wants_traceback(arguments: list[str]) -> bool:
 def _interrupt_on_sigterm(terminated: list[int]) -> Any:
     """Make SIGTERM unwind like Ctrl-C, so that temporary files go; noted in the list.
 
-    Gives the previous handler, None off the main thread.
+    Gives what puts the previous handler back, None off the main thread.
     """
-    import signal
+    try:  # `signal` makes enumerations of what is in here, which takes a tenth of a short command's time
+        import _signal as signal  # type: ignore[import-not-found]
+    except ImportError:
+        import signal
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         terminated.append(number)
         raise KeyboardInterrupt
 
     try:
-        return signal.signal(signal.SIGTERM, interrupt)
+        before = signal.signal(signal.SIGTERM, interrupt)
     except ValueError:
         return None
+    return lambda: signal.signal(signal.SIGTERM, before)
 
 
 def _forget_stdout() -> None:

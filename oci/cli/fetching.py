@@ -6,8 +6,6 @@ name. Everything is verified on the way, and the name changes last.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from oci.cli import sources
 from oci.cli.failures import UsageError
 from oci.cli.storing import not_stored
@@ -15,6 +13,7 @@ from oci.errors import RefNotFound, show
 from oci.spec.platform import matches
 from oci.spec.reference import RegistryRef, StoreRef, parse_name
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.cli.session import Session
     from oci.spec.descriptor import Descriptor

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
-
 from oci.cli import options, output, sources
 from oci.cli.failures import UsageError
-from oci.cli.lazily import typer
+from oci.cli.lazily import Annotated, Any, typer
 from oci.cli.session import Session
 from oci.spec.reference import DockerArchiveRef, RegistryRef, StoreRef
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.inspect.listing import Row
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from oci.cli.failures import UsageError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.cli.declared import *  # noqa: F403
     from oci.spec import Platform

@@ -14,10 +14,13 @@ import threading
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TextIO
 
 from oci.cli import bars
 from oci.cli.output import printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TextIO
 
 PATIENCE = 1.0  # seconds before anything is shown
 EVERY = 0.1  # seconds between two redrawings

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from oci.cli import options, output, sources
 from oci.cli.failures import UsageError
-from oci.cli.lazily import typer
+from oci.cli.lazily import Annotated, typer
 from oci.cli.session import Session
 from oci.errors import show
 from oci.spec.reference import StoreRef

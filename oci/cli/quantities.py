@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 from oci.cli.failures import UsageError
 from oci.errors import show
+from oci.lazily import re
 
 __all__ = ["byte_count", "decimal", "seconds", "whole"]
 

@@ -10,11 +10,13 @@ has the words for what is wrong with it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib import import_module
-from typing import Any
 
 from oci.cli.quick_table import COMMANDS
 from oci.cli.session import Session
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Line", "read"]
 
@@ -38,7 +40,8 @@ class Line:
 
     def run(self) -> int:
         """Call the command's function; its exit status."""
-        function: Callable[..., object] = getattr(import_module(f"oci.cli.{self.module}"), self.function)
+        module = __import__(f"oci.cli.{self.module}", fromlist=["__name__"])
+        function: Callable[..., object] = getattr(module, self.function)
         try:
             status = function(self, **self.given)
         except Exception as error:

@@ -8,15 +8,18 @@ line that begins with the option.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 from oci.cli.failures import UsageError
 from oci.cli.quantities import byte_count, decimal, whole
 from oci.errors import ConfigurationError, InvalidInput, show
+from oci.lazily import re
 from oci.runtime.settings import NETWORKS, DeviceSetting, MountSetting, PortSetting, RunSettings, UlimitSetting
 from oci.spec.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "OPTIONS",

@@ -10,16 +10,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
 
 from oci.cli import options
 from oci.cli.failures import StatusError, UsageError
-from oci.cli.lazily import typer
+from oci.cli.lazily import Annotated, Any, typer
 from oci.cli.many import each
 from oci.cli.session import Session
 from oci.cli.storing import open_store, runtime_for
 from oci.errors import InvalidInput, OciError, RuntimeFailed, SourceError, show
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.cli.progress import Progress
     from oci.container.attach import Attachment

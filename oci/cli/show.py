@@ -5,15 +5,15 @@ from __future__ import annotations
 import json as json_
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
 
 from oci.cli import options, output, sources
 from oci.cli.failures import UsageError
-from oci.cli.lazily import typer
+from oci.cli.lazily import Annotated, Any, typer
 from oci.cli.session import Session
 from oci.errors import show
 from oci.spec.reference import ArchiveRef, LayoutRef, StoreRef
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.image.image import Image
     from oci.inspect.summary import Summary

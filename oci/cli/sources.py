@@ -6,14 +6,13 @@ A reference that can't be right is wrong usage (exit status 2); one that names n
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING
 
 from oci.cli import output
 from oci.cli.failures import UsageError, blamed_on
 from oci.errors import InvalidReference, LayoutError, OciError, show
+from oci.lazily import re
 from oci.spec.platform import Platform
 from oci.spec.reference import (
     ArchiveRef,
@@ -25,6 +24,7 @@ from oci.spec.reference import (
     parse_reference,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.cli.session import Session
     from oci.layout.archive import Archive

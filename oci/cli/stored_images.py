@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from oci.cli import output
 from oci.cli.failures import UsageError
 from oci.cli.storing import has_store, not_stored, open_store
 from oci.errors import InvalidReference, show
 from oci.spec.reference import RegistryRef, StoreRef, familiar, has_tag, parse_name
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from oci.cli.session import Session
     from oci.inspect.listing import Row
     from oci.storage.store import Store

@@ -17,11 +17,11 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING
 
 from oci.cli.failures import UsageError, blamed_on
 from oci.errors import ConfigurationError, ContainerNotFound, RefNotFound, StoreError, show
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.cli.session import Session
     from oci.runtime.runc import Runtime

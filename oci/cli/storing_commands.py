@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
 
 from oci.cli import options, output
 from oci.cli.failures import FAILED
-from oci.cli.lazily import typer
+from oci.cli.lazily import Annotated, Any, typer
 from oci.cli.session import Session
 from oci.cli.storing import open_store, store_root
 from oci.spec.reference import familiar
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.storage.containers import ContainerRow
     from oci.storage.finding import Finding

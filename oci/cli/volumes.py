@@ -6,16 +6,16 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
 
 from oci.cli import options, output
 from oci.cli.failures import UsageError
-from oci.cli.lazily import typer
+from oci.cli.lazily import Annotated, Any, typer
 from oci.cli.many import each
 from oci.cli.session import Session
 from oci.cli.storing import open_store, store_root
 from oci.errors import InvalidInput, VolumeNotFound, show
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.storage.store import Store
     from oci.storage.volumes import Volume

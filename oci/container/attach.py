@@ -6,7 +6,6 @@ The terminal is put back as it was in every case. The client's death leaves the 
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from oci.container.connecting import GONE, connect
 from oci.container.container import Container
@@ -16,6 +15,7 @@ from oci.container.processes import send_signal
 from oci.errors import InvalidInput, OciError, WrongState
 from oci.spec.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.container.launch import Channel
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from typing import TYPE_CHECKING, Any
 
 from oci.container.instructions import apply_changes
 from oci.container.runtimes import runtime_of
@@ -29,7 +28,10 @@ from oci.spec import rfc3339
 from oci.spec.config import History, ImageConfig
 from oci.spec.document import Document
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from oci.changeset.scan import Data
     from oci.container.container import Container
     from oci.image.image import Image

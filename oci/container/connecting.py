@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import TYPE_CHECKING
 
 from oci.container.console import socket_address
 from oci.container.frames import SIGNAL, frame
 from oci.container.launch import Channel
 from oci.errors import WrongState
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.container.container import Container
 

@@ -6,8 +6,7 @@ create, lifecycle (start, stop, kill, wait, remove, restart, rename), execute, a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.drivers.driver import Driver
     from oci.drivers.snapshot import Snapshot

@@ -11,12 +11,12 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
 
 from oci.container.container import Container
 from oci.errors import ConfigurationError, NameTaken, OciError, VolumeNotFound, show
 from oci.storage.containers import ContainerRow, check_container_name, new_id
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.drivers.driver import Driver
     from oci.runtime.settings import MountSetting, RunSettings

@@ -7,10 +7,10 @@ They are written anew at every start, for this machine's name servers may have c
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from oci.errors import InvalidInput, show
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.runtime.settings import RunSettings
 

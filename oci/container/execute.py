@@ -7,15 +7,12 @@ exec_terminal.py. Signals that reach us go to it.
 
 from __future__ import annotations
 
-import json
 import os
-import secrets
 import select
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
 
 from oci.container.console import ConsoleSocket
 from oci.container.container import Container
@@ -23,8 +20,10 @@ from oci.container.runtimes import runtime_of
 from oci.container.status import reconcile
 from oci.errors import RuntimeFailed, StoreError, WrongState
 from oci.linux import idmaps, process
+from oci.spec.quick_json import loads
 from oci.spec.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.runtime.runc import Runtime
 
@@ -93,7 +92,7 @@ def _document(container: Container, settings: ExecSettings, init: int) -> dict[s
 
     try:
         with open(f"{container.folder}/bundle/config.json", "rb") as file:
-            config = json.loads(file.read(MAX_CONFIG))
+            config = loads(file.read(MAX_CONFIG).decode())
     except (OSError, ValueError) as error:
         raise StoreError(f"{container.folder}/bundle/config.json", f"can't be read: {error}") from None
     # The tree as the container sees it, its mounts too; whatever its links say, it isn't left.
@@ -125,7 +124,7 @@ def _with_terminal(container: Container, settings: ExecSettings, runtime: Runtim
     keys = parse_keys(DETACH_KEYS if wanted is None else wanted)
     folder = os.open(container.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        with ConsoleSocket(folder, f"exec-{secrets.token_hex(4)}.sock") as console:
+        with ConsoleSocket(folder, f"exec-{os.urandom(4).hex()}.sock") as console:
             assert container.row.init is not None
             with _told_of_its_end(container, container.row.init):
                 pid = runtime.exec(container.id, document, console_socket=console.path)

@@ -15,7 +15,6 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Protocol
 
 from oci.changeset.limits import Budget
 from oci.changeset.nodes import NodeMaker, is_refusal
@@ -25,6 +24,7 @@ from oci.changeset.scan import Data
 from oci.container.inside import Inside
 from oci.errors import DestinationError, NotFound, OciError, SourceError, UnpackError, UnsafeEntry, show
 from oci.tar.entry import DIR, FILE, HARDLINK, SYMLINK, Entry
+from oci.typed import Protocol
 
 __all__ = ["Folders", "HostFolders", "InsideFolders", "extract"]
 

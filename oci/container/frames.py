@@ -8,11 +8,11 @@ may be newer.
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Iterator
 
 from oci.errors import InvalidInput
+from oci.spec.quick_json import dumps, loads
 
 __all__ = [
     "EXIT",
@@ -49,13 +49,13 @@ def frame(kind: int, data: bytes | memoryview = b"") -> bytes:
 
 def document_frame(kind: int, value: dict[str, object]) -> bytes:
     """A frame whose bytes are a JSON object."""
-    return frame(kind, json.dumps(value).encode())
+    return frame(kind, dumps(value).encode())
 
 
 def read_document(data: bytes) -> dict[str, object]:
     """The JSON object of a frame. Raises InvalidInput."""
     try:
-        value = json.loads(data)
+        value = loads(data.decode())
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):

@@ -12,11 +12,16 @@ import json
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 from oci.errors import InvalidInput, show
 from oci.image.edit import edit_config
 from oci.spec.config import Healthcheck, ImageConfig
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    _Edit = dict[str, Any]
 
 __all__ = ["INSTRUCTIONS", "apply_changes"]
 
@@ -28,8 +33,6 @@ _UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 *
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
 _TIMES = {"interval": "interval", "timeout": "timeout", "start-period": "start_period"}
 _TIMES |= {"start-interval": "start_interval"}
-
-_Edit = dict[str, Any]
 
 
 def apply_changes(config: ImageConfig, lines: Iterable[str]) -> ImageConfig:

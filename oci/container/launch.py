@@ -9,7 +9,6 @@ starter is gone before the order ends.
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import subprocess
@@ -18,14 +17,15 @@ from collections.abc import Mapping
 
 from oci.container.frames import FAILED, HEADER, MAX_FRAME, ORDER, STARTED, Unframer, frame, read_document
 from oci.errors import RuntimeFailed, show
+from oci.spec.quick_json import dumps
 
 __all__ = ["Channel", "Standby"]
 
 # -I and -S: no environment, no site; where modules are comes on stdin. The fork makes it nobody's child.
 _PROGRAM = (
-    "import sys, os, json\n"
+    "import sys, os\n"
     "if os.fork(): os._exit(0)\n"
-    "with open(0, closefd=False) as file: sys.path[:] = json.load(file)\n"
+    "with open(0, 'rb', closefd=False) as file: sys.path[:] = map(os.fsdecode, file.read().split(b'\\0'))\n"
     "from oci.container.supervisor import main\n"
     "main(int(sys.argv[2]))\n"
 )
@@ -82,7 +82,7 @@ class Standby:
         channel, self._channel = self._channel, None
         assert channel is not None
         try:
-            raw = frame(ORDER, json.dumps(order).encode())
+            raw = frame(ORDER, dumps(order).encode())
             try:
                 sent = socket.send_fds(channel.connection, [raw], [lock])
                 channel.connection.sendall(raw[sent:])
@@ -124,7 +124,7 @@ def _spawn(channel: int, words: int) -> subprocess.Popen[bytes]:
     fd = os.memfd_create("ocikit-path", os.MFD_CLOEXEC)
     try:
         with open(fd, "wb", closefd=False) as file:
-            file.write(json.dumps(sys.path).encode())
+            file.write(b"\0".join(map(os.fsencode, sys.path)))
         os.lseek(fd, 0, os.SEEK_SET)
         return subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _PROGRAM, "ocikit-supervisor", str(channel)],

@@ -10,7 +10,6 @@ import os
 import signal
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from oci.container.container import Container
 from oci.container.processes import has_ended, send_signal
@@ -19,6 +18,7 @@ from oci.container.signals import parse_signal, stop_signal, stop_timeout
 from oci.container.status import put_right, reconcile
 from oci.errors import ContainerNotFound, StoreError, WrongState
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.container.attach import Attachment
     from oci.container.launch import Channel, Standby

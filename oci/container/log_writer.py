@@ -11,7 +11,8 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from json.encoder import encode_basestring_ascii
+
+from oci.spec.quick_json import dumps
 
 __all__ = ["FILES", "LOG", "MAX_PIECE", "SIZE", "LogWriter", "stamp"]
 
@@ -83,7 +84,7 @@ class LogWriter:
     def _records(self, stream: str, pieces: list[bytes]) -> None:
         tail = f',"stream":"{stream}","time":"{stamp(self._clock())}"}}\n'
         for piece in pieces:
-            text = encode_basestring_ascii(piece.decode("utf-8", "surrogateescape"))
+            text = dumps(piece.decode("utf-8", "surrogateescape"))
             self._put(f'{{"log":{text}{tail}'.encode(), len(piece))
 
     def _records_of_lines(self, stream: str, lines: list[bytes]) -> None:
@@ -92,7 +93,7 @@ class LogWriter:
         parts: list[str] = []
         size = 0
         for line in lines:
-            text = encode_basestring_ascii(line.decode("utf-8", "surrogateescape"))
+            text = dumps(line.decode("utf-8", "surrogateescape"))
             record = f'{{"log":{text[:-1]}{tail}'
             size += len(record)
             parts.append(record)

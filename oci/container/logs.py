@@ -6,15 +6,15 @@ makes of it, which no UTF-8 text can contain; readers that don't know show U+FFF
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 from oci.container.log_writer import LOG, stamp
+from oci.spec.quick_json import loads
 from oci.spec.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.container.container import Container
 
@@ -178,7 +178,7 @@ def _last_lines(fd: int, count: int, *, newest: bool) -> tuple[int, int]:
 def _parse(raw: bytes) -> LogLine | None:
     """A record; None for what is none: a line that a killed supervisor didn't finish."""
     try:
-        value = json.loads(raw)
+        value = loads(raw.decode())
         return LogLine(
             data=value["log"].encode("utf-8", "surrogateescape"),
             stream="stderr" if value["stream"] == "stderr" else "stdout",

@@ -13,11 +13,11 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from oci.errors import ConfigurationError, DriverError, WrongState
 from oci.linux import mounts
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.container.container import Container
     from oci.drivers.driver import Driver

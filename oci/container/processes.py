@@ -5,12 +5,11 @@ pidfd_open(2): unlike a pid, a descriptor is never another process's.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from oci.container.connecting import ask_for_signal
 from oci.errors import WrongState
 from oci.linux import process
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.container.container import Container
     from oci.linux.process import Identity

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from oci.container.mounting import release
 from oci.container.runtimes import runtime_knows
 from oci.errors import ContainerNotFound, InUse, StoreError, VolumeNotFound
 from oci.storage import folders
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.container.container import Container
 

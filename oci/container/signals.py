@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-from typing import TYPE_CHECKING
-
 from oci.errors import ConfigurationError
+from oci.lazily import signal
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.runtime.settings import RunSettings
 

@@ -20,13 +20,13 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from oci.container.container import Container
 from oci.container.runtimes import runtime_folder, runtime_knows
 from oci.errors import ContainerNotFound, OciError
 from oci.storage.ending import LOST, Ending
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.storage.containers import ContainerRow
     from oci.storage.store import Store

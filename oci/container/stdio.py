@@ -10,10 +10,10 @@ import fcntl
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from oci.container.console import ConsoleSocket, set_size
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.runtime.settings import RunSettings
 

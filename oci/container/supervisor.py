@@ -20,7 +20,6 @@ import socket
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NoReturn
 
 from oci.container.connecting import ATTACH_SOCKET
 from oci.container.console import socket_address
@@ -40,7 +39,10 @@ from oci.runtime.runc import Found, Runtime
 from oci.storage.ending import Ending, of_wait_status
 from oci.storage.store import Store
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
     from oci.container.network import Network
 
 __all__ = ["main"]

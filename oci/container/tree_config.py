@@ -6,7 +6,6 @@ runtime-spec v1.2 bundle.md; what stands in it is the work of oci/runtime/config
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from oci.container.etc_files import hostname_of, write_etc_files
 from oci.linux import idmaps
@@ -14,6 +13,7 @@ from oci.runtime.config import Facts, runtime_config
 from oci.runtime.programs import check_program
 from oci.spec.wire import dumps
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.container.container import Container
     from oci.runtime.settings import RunSettings

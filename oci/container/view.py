@@ -14,12 +14,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
 
 from oci.container.inside import Inside, Mounted
 from oci.container.mounting import is_mounted
 from oci.errors import StoreError, WrongState
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.container.container import Container
 

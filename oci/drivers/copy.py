@@ -10,7 +10,6 @@ hides nothing that shows in them.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -24,6 +23,7 @@ from oci.drivers.marks import NoMarks
 from oci.drivers.snapshot import Snapshot
 from oci.drivers.writable import remove_folders
 from oci.errors import DriverError
+from oci.lazily import json
 from oci.tar.entry import Entry
 
 __all__ = ["Copy"]

@@ -17,12 +17,12 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator
-from typing import Literal
 
 from oci.drivers.facts import Facts, read_facts, same_bytes
 from oci.drivers.folders import Folders, GoneError, open_file
 from oci.drivers.lower import Lower, LowerDirectory, LowerName
 from oci.drivers.marks import Listing, Marks
+from oci.typed import Literal
 
 __all__ = ["Difference", "Walk"]
 

@@ -33,11 +33,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Literal, Protocol
 
 from oci.drivers.snapshot import Snapshot
 from oci.spec.record import Record
+from oci.typed import Literal, Protocol
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.changeset.scan import Data, MTime, Owner
     from oci.tar.entry import Entry

@@ -13,10 +13,13 @@ import stat
 from collections import OrderedDict
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
 
 from oci.changeset.paths import MAX_PATH
 from oci.errors import SourceError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
 
 __all__ = ["Folders", "GoneError", "open_file"]
 

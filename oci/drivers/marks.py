@@ -21,10 +21,10 @@ import os
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Protocol
 
 from oci.changeset.whiteout import OPAQUE, PREFIX
 from oci.drivers.driver import Form
+from oci.typed import Protocol
 
 __all__ = [
     "NOT_COPIED",

@@ -27,7 +27,6 @@ import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from oci.drivers.driver import Change, Form
 from oci.drivers.marks import KernelMarks
@@ -35,6 +34,7 @@ from oci.drivers.snapshot import Snapshot
 from oci.drivers.writable import EMPTY, lowers_of, make_upper, remove_folders
 from oci.errors import DriverError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.changeset.scan import Data, MTime, Owner
     from oci.drivers.delta import Written

@@ -11,7 +11,6 @@ NFS, or a file system without the attributes or whiteouts that it needs; unprivi
 from __future__ import annotations
 
 import errno
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -20,6 +19,7 @@ from oci.drivers.driver import NAMES, Driver, Form, Support
 from oci.drivers.marks import make_whiteout
 from oci.drivers.snapshot import Snapshot
 from oci.errors import DriverError, OciError, show
+from oci.spec.quick_json import dumps, loads
 from oci.spec.record import Record
 from oci.streams.scratch import scratch_folder
 
@@ -38,13 +38,13 @@ class Choice(Record):
     def to_json(self) -> str:
         """Text to remember it by; it holds as long as `place_key` stays the same."""
         supports = {name: [support.usable, support.reason] for name, support in self.supports.items()}
-        return json.dumps({"driver": self.driver.name, "form": self.driver.form, "supports": supports})
+        return dumps({"driver": self.driver.name, "form": self.driver.form, "supports": supports})
 
     @staticmethod
     def from_json(text: str) -> Choice:
         """What `to_json` said. Raises ValueError for anything else."""
         try:
-            said = json.loads(text)
+            said = loads(text)
             supports = {
                 name: Support(usable=bool(one[0]), reason=str(one[1])) for name, one in said["supports"].items()
             }

@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, Self
 
 from oci.changeset.paths import clean
 from oci.changeset.scan import Data, MTime, Owner, Scan
@@ -34,7 +33,10 @@ from oci.spec.platform import Platform
 from oci.streams.layer_writer import LayerWriter
 from oci.streams.progress import Meter, Progress, Share
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, Self
+
     from oci.streams.compression_write import Written
     from oci.tar import Entry
 

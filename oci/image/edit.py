@@ -11,13 +11,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final
 
 from oci.errors import InvalidInput, show
 from oci.spec import rfc3339
 from oci.spec.config import Healthcheck, ImageConfig
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, Final
+
     from oci.spec.manifest import Manifest
     from oci.spec.platform import Platform
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from oci.errors import CorruptStream, InvalidDocument, TarError, UnsafeEntry
 from oci.layout.blobs import BlobReader, expect, open_content
@@ -17,6 +16,7 @@ from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
 from oci.spec.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.streams.layer_reader import LayerReader
 

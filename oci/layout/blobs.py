@@ -11,7 +11,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Protocol, Self
 
 from oci.errors import BlobNotFound, DigestMismatch, SizeMismatch
 from oci.spec import media_types
@@ -19,6 +18,11 @@ from oci.spec.descriptor import Descriptor
 from oci.spec.digest import Digest
 from oci.streams.progress import Meter, Progress, Share
 from oci.streams.verify import verified
+from oci.typed import Protocol
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
 
 __all__ = [
     "BlobReader",

@@ -14,14 +14,13 @@ are no digests are ignored. To write, `blobs` must be in the file system of the 
 
 from __future__ import annotations
 
+import _thread
 import errno
 import fcntl
 import os
 import stat
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Self
 
 from oci.errors import BlobNotFound, InvalidDigest, LayoutError, LimitExceeded, show
 from oci.layout.blobs import BlobWriter, Counted, VerifyingReader
@@ -32,8 +31,10 @@ from oci.spec.digest import Digest
 from oci.streams.atomic import AtomicFile, fsync_dir
 from oci.streams.chunks import read_chunks
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Self
 
 __all__ = ["DirectoryBlobs", "flocked"]
 
@@ -86,7 +87,7 @@ class DirectoryBlobs(VerifyingReader):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._root = os.fspath(path)
-        self._mutex = threading.Lock()
+        self._mutex = _thread.allocate_lock()
         self._lock = -1
         self._users = 0
 

@@ -6,8 +6,6 @@ The descriptor's `size` is checked against the limit first, so a hostile size ne
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from oci.errors import InvalidDocument, LimitExceeded, OciError, read_from
 from oci.layout.blobs import BlobReader
 from oci.spec import media_types
@@ -16,6 +14,7 @@ from oci.spec.document import Document, parse_config, parse_document, parse_inde
 from oci.spec.wire import MAX_CONFIG, MAX_MANIFEST
 from oci.streams.verify import verified
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.spec.config import ImageConfig
     from oci.spec.index import Index

@@ -7,12 +7,11 @@ that nothing names, which `collect.gc` removes.
 
 from __future__ import annotations
 
+import _thread
 import os
 import stat
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Self
 
 from oci.errors import DestinationError, LayoutError, LimitExceeded, read_from
 from oci.layout import refs
@@ -24,6 +23,10 @@ from oci.spec.document import Document, parse_index
 from oci.spec.index import Index
 from oci.spec.layout_header import MAX_HEADER, LayoutHeader
 from oci.streams.atomic import TEMPORARY, fsync_dir, write_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
 
 __all__ = ["IndexEdit", "Layout"]
 
@@ -100,10 +103,10 @@ class Layout(LayoutReader):
         Other writers, threads and processes, wait meanwhile. Blobs written through `blobs` are durable before the new
         index.json is; afterwards they count as named, and `gc` may run again.
         """
-        if self._editor == threading.get_ident():
+        if self._editor == _thread.get_ident():
             raise RuntimeError("edit_index inside edit_index would wait for itself")
         with flocked(self._where):
-            self._editor = threading.get_ident()
+            self._editor = _thread.get_ident()
             try:
                 edit = IndexEdit(self.index().model)
                 before = edit.index

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Self
 
 from oci.errors import InvalidDocument, LayoutError, show
 from oci.layout import refs
@@ -17,8 +16,10 @@ from oci.spec.document import Document
 from oci.spec.index import Index
 from oci.spec.layout_header import VERSION, LayoutHeader
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Self
 
     from oci.spec.descriptor import Descriptor
     from oci.spec.digest import Digest

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 
+from oci.lazily import re
 from oci.linux import calls
 from oci.linux.calls import StrPath
 from oci.spec.record import Record
@@ -184,9 +184,11 @@ def _options(word: bytes) -> tuple[str, ...]:
     return tuple(_unescape(option) for option in word.split(b",") if option)
 
 
-_OCTAL = re.compile(rb"\\([0-7]{3})")
+_OCTAL = rb"\\([0-7]{3})"
 
 
 def _unescape(word: bytes) -> str:
     """Spaces, tabs, line ends and backslashes stand there as three octal digits behind a backslash."""
-    return os.fsdecode(_OCTAL.sub(lambda found: bytes([int(found[1], 8) & 0xFF]), word))
+    if b"\\" not in word:
+        return os.fsdecode(word)
+    return os.fsdecode(re.sub(_OCTAL, lambda found: bytes([int(found[1], 8) & 0xFF]), word))

@@ -9,8 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import select
-import signal as signals
 
+from oci.lazily import signal as signals
 from oci.linux import calls
 from oci.spec.record import Record
 
@@ -30,6 +30,7 @@ __all__ = [
     "threads",
 ]
 
+_SIGKILL = 9
 _PR_SET_PDEATHSIG = 1
 _PR_GET_DUMPABLE = 3
 _PR_SET_DUMPABLE = 4
@@ -96,7 +97,7 @@ def subreaper(on: bool = True) -> None:
     calls.call("prctl", _PR_SET_CHILD_SUBREAPER, int(on), 0, 0, 0)
 
 
-def die_with_parent(signal: int = signals.SIGKILL) -> None:
+def die_with_parent(signal: int = _SIGKILL) -> None:
     """Get `signal` when the thread that forked this process ends; ask getppid() afterwards, it may have before."""
     calls.call("prctl", _PR_SET_PDEATHSIG, int(signal), 0, 0, 0)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
-from typing import Any
 
 from oci.errors import InvalidInput, show
 from oci.runtime import capabilities, devices, mounts, resources, seccomp
@@ -20,6 +19,10 @@ from oci.runtime.process import command, process_config, process_of
 from oci.runtime.settings import NETWORKS, RunSettings
 from oci.spec.config import ImageConfig
 from oci.spec.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "Facts",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from oci.spec.record import Record, field
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.linux.idmaps import IdMaps
 

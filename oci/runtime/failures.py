@@ -7,34 +7,34 @@ is in no row here is passed on as the runtime said it.
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable
-from re import Match
-
 from oci.errors import RuntimeFailed, show
+from oci.lazily import json, re
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    _Row = tuple[str, Callable[[re.Match[str]], str], int]
 
 __all__ = ["GONE", "NOT_RUNNING", "failure", "message_of"]
 
 MAX_LOG = 1 << 16  # bytes of a runtime's log that are read: its last lines
 
-GONE = re.compile(r"does not exist|no such container|error opening file `[^`]*/status`: No such file")
-NOT_RUNNING = re.compile(
+GONE = r"does not exist|no such container|error opening file `[^`]*/status`: No such file"
+NOT_RUNNING = (
     r"container not running|not running|process already finished|kill container: No such process|is not running"
     r"|cannot (?:exec|pause|update|kill).*stopped"
 )
 
 # What stands before the words that matter.
-_NOISE = re.compile(
+_NOISE = (
     r"(?:(?:runc|crun)(?: \w+)? failed: |container_linux\.go:\d+: [^:]*: |process_linux\.go:\d+: [^:]*: "
     r"|standard_init_linux\.go:\d+: |rootfs_linux\.go:\d+: |unable to start container process: "
     r"|error during container init: |exec failed: |error executing setns process: )+"
 )
 
-_Row = tuple[str, Callable[[Match[str]], str], int]
 
-
-def _program(words: str) -> Callable[[Match[str]], str]:
+def _program(words: str) -> Callable[[re.Match[str]], str]:
     return lambda found: f"{show(found[1])}: {words}"
 
 
@@ -94,7 +94,6 @@ _ROWS: tuple[_Row, ...] = (
     (r"capset: .*", lambda _: "this process can't give the capabilities that were asked for", 125),
     (r"(?:.*: )?cgroups in hybrid mode not supported.*", lambda _: _HYBRID, 125),
 )
-_TABLE = tuple((re.compile(pattern, re.DOTALL), words, status) for pattern, words, status in _ROWS)
 
 _SECCOMP = "this runtime was built without seccomp; use another, or --security-opt seccomp=unconfined"
 _HYBRID = "crun can't work with this machine's mixture of cgroup versions; install runc"
@@ -133,9 +132,9 @@ def message_of(log: bytes) -> str:
 
 def failure(runtime: str, verb: str, message: str) -> RuntimeFailed:
     """The error for what a runtime said."""
-    words = _NOISE.sub("", message, count=1) if _NOISE.match(message) else message
-    for pattern, made, status in _TABLE:
-        found = pattern.fullmatch(words)
+    words = re.sub(_NOISE, "", message, count=1) if re.match(_NOISE, message) else message
+    for pattern, made, status in _ROWS:  # compiled here and not before: most runs of a runtime don't fail
+        found = re.fullmatch(pattern, words, re.DOTALL)
         if found is not None:
             return RuntimeFailed(made(found), status=status)
     return RuntimeFailed(f"{runtime} {verb}: {show(words) if words else 'failed without a word'}")

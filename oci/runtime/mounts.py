@@ -11,16 +11,16 @@ where it would hide from the container's eyes what runtimes look at (CVE-2019-16
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
 from oci.errors import InvalidInput, show
+from oci.lazily import re
 from oci.runtime.inside import absolute, below, is_kernels, settle
 from oci.runtime.settings import DEFAULT_PROPAGATION, MOUNT_TYPES, PROPAGATIONS, MountSetting, RunSettings
 from oci.spec.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.linux.idmaps import IdMaps
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 from oci.errors import InvalidInput, show
 from oci.runtime import capabilities, mounts, resources
@@ -18,7 +17,10 @@ from oci.runtime.settings import RunSettings
 from oci.runtime.users import User, resolve_user
 from oci.spec.config import ImageConfig
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from oci.linux.idmaps import IdMaps
 
 __all__ = ["command", "process_config", "process_of"]

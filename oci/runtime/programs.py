@@ -13,12 +13,15 @@ import errno
 import os
 import stat
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 from oci.errors import InvalidInput, RuntimeFailed, show
 from oci.runtime.inside import below, settle
 from oci.runtime.mounts import INIT_TARGET
 from oci.runtime.seccomp import MACHINES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["check_program"]
 

@@ -8,24 +8,26 @@ container's in `create` and `exec`: a runtime that fails there writes its own li
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING, Any
 
 from oci.errors import RuntimeFailed, show
+from oci.lazily import re
 from oci.linux.process import pidfd_open
 from oci.runtime.failures import GONE, MAX_LOG, NOT_RUNNING, failure, message_of
 from oci.runtime.found import Found
+from oci.spec.quick_json import loads
 from oci.spec.record import Record
 from oci.spec.wire import dumps
 from oci.streams.scratch import scratch_folder
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
 
 __all__ = ["Found", "Runtime", "State"]
 
@@ -94,7 +96,7 @@ class Runtime:
         try:
             self._run("kill", [*(["--all"] if all else []), id, str(signal)])
         except _SaidError as error:
-            if GONE.search(error.said) or NOT_RUNNING.search(error.said):
+            if re.search(GONE, error.said) or re.search(NOT_RUNNING, error.said):
                 return False
             raise error.told() from None
         return True
@@ -104,7 +106,7 @@ class Runtime:
         try:
             self._run("delete", [*(["--force"] if force else []), id], seconds=LONG)
         except _SaidError as error:
-            if GONE.search(error.said):
+            if re.search(GONE, error.said):
                 return False
             raise error.told() from None
         return True
@@ -114,11 +116,11 @@ class Runtime:
         try:
             raw = self._run("state", [id], output=True)
         except _SaidError as error:
-            if GONE.search(error.said):
+            if re.search(GONE, error.said):
                 return None
             raise error.told() from None
         try:
-            value = json.loads(raw)
+            value = loads(raw.decode())
             return State(id=value["id"], status=value["status"], pid=int(value.get("pid", 0)), bundle=value["bundle"])
         except (ValueError, KeyError, TypeError):
             raise RuntimeFailed(f"{self.found.name} state: an answer that is no state of the runtime-spec") from None

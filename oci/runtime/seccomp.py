@@ -7,12 +7,15 @@ kernel) or the runtime-spec's (architectures, plain rules). Both become the runt
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import Any
 
 from oci.errors import show
 from oci.runtime import seccomp_calls as calls
 from oci.spec.record import Record
 from oci.spec.wire import Fields, loads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["UNCONFINED", "Machine", "default_profile", "profile"]
 

@@ -6,14 +6,18 @@ runtime-spec document of them. None and empty mean "not asked for": then the ima
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
 
 from oci.errors import InvalidInput, show
 from oci.spec.record import Record, field
 from oci.spec.wire import Fields, dumps, loads
 
-R = TypeVar("R", bound=Record)
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    R = TypeVar("R", bound=Record)
 
 __all__ = ["DeviceSetting", "MountSetting", "PortSetting", "RunSettings", "UlimitSetting"]
 

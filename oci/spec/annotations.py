@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from oci.lazily import re
 
 CREATED = "org.opencontainers.image.created"
 AUTHORS = "org.opencontainers.image.authors"
@@ -32,13 +32,25 @@ REF_NAME_GRAMMAR = f"{_COMPONENT}(?:/{_COMPONENT})*"
 
 # distribution-spec v1.1.0 spec.md#pulling-manifests: the grammar of a tag.
 TAG_GRAMMAR = r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}"
+_TAG_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+
+_SEPARATORS = str.maketrans("-._:@+", "//////")
 
 
 def is_ref_name(text: str) -> bool:
     """Whether this is a reference name by the grammar of `org.opencontainers.image.ref.name`."""
-    return len(text) <= MAX_REF_NAME and re.fullmatch(REF_NAME_GRAMMAR, text) is not None
+    if len(text) > MAX_REF_NAME:
+        return False
+    # Nearly every name: letters and digits with single separators, which needs no regular expression.
+    return is_separated(text.translate(_SEPARATORS)) or re.fullmatch(REF_NAME_GRAMMAR, text) is not None
+
+
+def is_separated(text: str) -> bool:
+    """Whether this is ASCII letters and digits, with single slashes between."""
+    words = text.replace("/", "")
+    return words.isascii() and words.isalnum() and "//" not in text and text[0] != "/" and text[-1] != "/"
 
 
 def is_tag(text: str) -> bool:
     """Whether this is a tag by the distribution spec's grammar."""
-    return re.fullmatch(TAG_GRAMMAR, text) is not None
+    return 0 < len(text) <= 128 and not text.strip(_TAG_LETTERS) and text[0] not in ".-"  # as TAG_GRAMMAR has it

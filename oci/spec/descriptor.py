@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 from collections.abc import Mapping
 
 from oci.errors import InvalidDigest, InvalidDocument
@@ -64,6 +63,8 @@ class Descriptor(Record):
         put(value, "urls", list(self.urls) or None)
         put(value, "annotations", dict(self.annotations) or None)
         if self.data is not None:
+            import binascii
+
             value["data"] = binascii.b2a_base64(self.data, newline=False).decode("ascii")
         put(value, "artifactType", self.artifact_type)
         put(value, "platform", None if self.platform is None else self.platform.to_json())
@@ -121,6 +122,8 @@ def _read_data(fields: Fields, size: int) -> bytes | None:
     text = fields.optional_string("data")
     if text is None:
         return None
+    import binascii
+
     try:
         data = binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
     except (binascii.Error, UnicodeEncodeError):

@@ -7,8 +7,6 @@ image-spec v1.1.1 manifest.md, image-index.md, config.md, media-types.md#compati
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar, cast
-
 from oci.errors import InvalidDocument
 from oci.spec import media_types
 from oci.spec.config import ImageConfig
@@ -18,8 +16,15 @@ from oci.spec.index import Index
 from oci.spec.manifest import Manifest
 from oci.spec.record import Record
 from oci.spec.wire import MAX_CONFIG, MAX_MANIFEST, Fields, dumps, loads
+from oci.typed import Generic
 
-M = TypeVar("M", bound=Manifest | Index | ImageConfig)
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    M = TypeVar("M", bound=Manifest | Index | ImageConfig)
+else:
+    M = None
 
 
 class Document(Record, Generic[M]):
@@ -43,7 +48,7 @@ class Document(Record, Generic[M]):
             document = parse_index(raw, media_type=media_type)
         else:
             document = parse_config(raw, media_type=media_type)
-        return cast("Document[M]", document)
+        return document  # type: ignore[return-value]
 
     @property
     def descriptor(self) -> Descriptor:

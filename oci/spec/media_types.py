@@ -6,7 +6,7 @@ RFC 6838 section 4.2, without parameters; types that are not listed here are kep
 
 from __future__ import annotations
 
-import re
+from oci.lazily import re
 
 DESCRIPTOR = "application/vnd.oci.descriptor.v1+json"
 LAYOUT_HEADER = "application/vnd.oci.layout.header.v1+json"

@@ -7,12 +7,14 @@ older one, amd64 takes lower levels and then 386, and Windows goes by the build 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
-
 from oci.errors import InvalidPlatform
+from oci.lazily import re
 from oci.spec.record import Record, field
 from oci.spec.wire import Fields, put
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
 
 # For a single word: is it an operating system, or an architecture?
 KNOWN_OS = frozenset(

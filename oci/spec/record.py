@@ -8,12 +8,16 @@ method `replace` does the same without that import.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from dataclasses import Field
-    from typing import Self
+    from typing import Any, ClassVar, Self, dataclass_transform
+else:
+
+    def dataclass_transform(**how):
+        """For type checkers alone."""
+        return lambda decorated: decorated
 
 
 class _Missing:

@@ -14,10 +14,9 @@ reads back as the same reference. Nothing here touches files or the network.
 
 from __future__ import annotations
 
-import re
-
 from oci.errors import InvalidDigest, InvalidReference
-from oci.spec.annotations import is_ref_name, is_tag
+from oci.lazily import re
+from oci.spec.annotations import is_ref_name, is_separated, is_tag
 from oci.spec.digest import ENCODED_LENGTH, Digest
 from oci.spec.record import Record
 
@@ -32,7 +31,7 @@ _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = rf"{_COMPONENT}(?:/{_COMPONENT})*"
 _HOST_LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _HOST = rf"(?:{_HOST_LABEL}(?:\.{_HOST_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
-_HEX_64 = r"[a-f0-9]{64}"
+_SEPARATORS = str.maketrans("._-", "///")
 
 
 class LayoutRef(Record, kw_only=False):
@@ -172,12 +171,12 @@ def parse_name(name: str, text: str | None = None) -> RegistryRef:
     if host == "index.docker.io":
         host = DEFAULT_REGISTRY
     if host == DEFAULT_REGISTRY and "/" not in repository:
-        if re.fullmatch(_HEX_64, repository):
+        if _is_hash(repository):
             raise InvalidReference(text, "64 hexadecimal digits are an image ID, not a repository")
         repository = f"library/{repository}" if repository else ""
-    if re.fullmatch(_HOST, host) is None:
+    if host != DEFAULT_REGISTRY and re.fullmatch(_HOST, host) is None:
         raise InvalidReference(text, f"{host!r} is not HOST[:PORT]")
-    port = re.search(r":([0-9]+)$", host)
+    port = re.search(r":([0-9]+)$", host) if ":" in host else None
     if port and not (len(port[1]) < 6 and 0 < int(port[1]) < 65536):
         raise InvalidReference(text, f"there is no port {port[1]}")
     _check_repository(text, host, repository)
@@ -206,14 +205,20 @@ def canonical(host: str) -> str:
 
 def is_repository(name: str) -> bool:
     """Whether this is a repository's name by the grammar of distribution-spec v1.1.1 spec.md#pulling-manifests."""
-    return len(name) <= MAX_REPOSITORY and re.fullmatch(_REPOSITORY, name) is not None
+    return len(name) <= MAX_REPOSITORY and _is_path(name)
+
+
+def _is_path(name: str) -> bool:
+    """Nearly every repository's name is words with single separators: that takes no regular expression."""
+    plain = name == name.lower() and is_separated(name.translate(_SEPARATORS))
+    return plain or re.fullmatch(_REPOSITORY, name) is not None
 
 
 def _check_repository(text: str, host: str, repository: str) -> None:
     if not repository:
         raise InvalidReference(text, "the repository's name is missing")
-    if re.fullmatch(_REPOSITORY, repository) is None:
-        if repository != repository.lower() and re.fullmatch(_REPOSITORY, repository.lower()):
+    if not _is_path(repository):
+        if repository != repository.lower() and _is_path(repository.lower()):
             raise InvalidReference(text, f"a repository's name is lower case; try {repository.lower()!r}")
         raise InvalidReference(
             text, "a repository's name is lower-case letters and digits, with single '.', '_', '/' or '-' between"
@@ -276,7 +281,11 @@ def _digest(text: str, digest: str) -> Digest:
 
 def _is_id(name: str) -> bool:
     """A whole image ID: as a name it would never be right. (A prefix may be a name too; the store tries both.)"""
-    return re.fullmatch(rf"(?:sha256:)?{_HEX_64}", name) is not None
+    return _is_hash(name.removeprefix("sha256:"))
+
+
+def _is_hash(text: str) -> bool:
+    return len(text) == 64 and not text.strip("0123456789abcdef")
 
 
 def _suggest(transport: str) -> str:

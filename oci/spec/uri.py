@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from functools import cache
+
+from oci.lazily import re
 
 MAX_URI = (
     8192  # no server takes longer ones; the regular expression is linear, this bounds what messages and logs carry

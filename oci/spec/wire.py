@@ -7,15 +7,16 @@ trailing data. What would make reading expensive is refused by named limits: siz
 
 from __future__ import annotations
 
-import re
 from itertools import accumulate
-from json import JSONDecodeError, JSONDecoder, JSONEncoder
-from typing import TYPE_CHECKING, NoReturn
 
 from oci.errors import InvalidDocument, LimitExceeded, show
+from oci.lazily import json, re
+from oci.spec import quick_json
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from typing import NoReturn
 
 MIB = 1 << 20
 MAX_MANIFEST = 4 * MIB  # distribution-spec: registries SHOULD accept manifests of at least 4 MiB; others stop there too
@@ -61,8 +62,8 @@ def _constant(text: str) -> NoReturn:
     raise _RefusedError(f"{text} is not JSON")
 
 
-_DECODER = JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant)
-_ENCODER = JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+_read = quick_json.scanner(_object, _integer, _float, _constant)
+_write = quick_json.encoder()
 
 # For the depth: every byte but brackets, quotes and backslashes is dropped, then brackets become +1 and -1.
 _NOT_STRUCTURE = bytes(set(range(256)) - set(b'[]{}"\\'))
@@ -84,12 +85,17 @@ def loads(raw: bytes, *, document: str = "document", limit: int = MAX_MANIFEST) 
     if _has_lone_surrogate(text):
         raise InvalidDocument("an escaped surrogate without its other half, which no UTF-8 can say", document=document)
     try:
-        return _DECODER.decode(text)
-    except JSONDecodeError as error:
-        where = f"line {error.lineno} column {error.colno}"
-        raise InvalidDocument(f"not JSON: {error.msg} ({where})", document=document) from None
+        try:
+            return _read(text)
+        except quick_json.NotPlain:
+            return json.loads(
+                text, object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant
+            )
     except _RefusedError as error:
         raise InvalidDocument(str(error), document=document) from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno} column {error.colno}"
+        raise InvalidDocument(f"not JSON: {error.msg} ({where})", document=document) from None
 
 
 def dumps(value: object) -> bytes:
@@ -98,7 +104,11 @@ def dumps(value: object) -> bytes:
     Raises InvalidDocument for what JSON or UTF-8 can't say (NaN, lone surrogates).
     """
     try:
-        return _ENCODER.encode(value).encode("utf-8")
+        try:
+            text = _write(value)
+        except quick_json.NotPlain:
+            text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        return text.encode("utf-8")
     except (ValueError, UnicodeEncodeError) as error:
         raise InvalidDocument(f"can't be written as JSON: {error}") from None
 

@@ -11,12 +11,12 @@ sound store is checked without it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 from oci.storage import faults_containers, faults_host, faults_images, faults_layers, faults_volumes
 from oci.storage.finding import Finding
 from oci.storage.state import DATABASE
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.spec.digest import Digest
     from oci.storage.store import Store

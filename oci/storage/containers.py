@@ -8,18 +8,21 @@ a folder without a row and without a lock is a leftover, and a row without a fol
 from __future__ import annotations
 
 import fcntl
-import json
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
 
 from oci.errors import ContainerNotFound, InvalidInput, NameTaken, VolumeNotFound, show
+from oci.lazily import re
+from oci.spec.quick_json import dumps, loads
 from oci.spec.record import Record, field
 from oci.storage.container_names import generate_name
+from oci.typed import Literal
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from oci.drivers.snapshot import Snapshot
     from oci.linux.process import Identity
     from oci.storage.place import Place
@@ -32,9 +35,8 @@ Status = Literal["created", "running", "exited", "removing"]
 MIN_PREFIX = 2  # hexadecimal digits of an ID
 MAX_NAME = 128  # characters of a container's name
 
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
-_ID = re.compile(r"[0-9a-f]{64}")
-_PREFIX = re.compile(rf"[0-9a-f]{{{MIN_PREFIX},64}}")
+_NAME = r"[a-zA-Z0-9][a-zA-Z0-9_.-]*"
+_HEX = "0123456789abcdef"
 
 
 class ContainerRow(Record):
@@ -77,12 +79,13 @@ def new_id() -> str:
 
 def is_id(text: str) -> bool:
     """Whether it has the form of a whole ID, as the names of containers' folders have."""
-    return _ID.fullmatch(text) is not None
+    return len(text) == 64 and not text.strip(_HEX)
 
 
 def check_container_name(name: str) -> None:
     """InvalidInput unless docker would take this name too."""
-    if not _NAME.fullmatch(name) or len(name) > MAX_NAME:
+    plain = name.isascii() and name.isalnum()
+    if not (plain or re.fullmatch(_NAME, name)) or len(name) > MAX_NAME:
         reason = f"letters, digits, '_', '.' and '-', beginning with a letter or digit, at most {MAX_NAME}"
         raise InvalidInput(f"{show(name)!r} is no name for a container: {reason}")
 
@@ -160,7 +163,7 @@ class Containers:
         if row is not None:
             return row
         matches: list[tuple[Any, ...]] = []
-        if _PREFIX.fullmatch(wanted):
+        if MIN_PREFIX <= len(wanted) <= 64 and not wanted.strip(_HEX):
             # The digits above "f" end the range: an index is used, where LIKE would read every row.
             matches = self._place.state.all(f"{_SELECT} WHERE id >= ? AND id < ? LIMIT 11", (wanted, wanted + "g"))
         if len(matches) != 1:
@@ -224,14 +227,14 @@ class Containers:
     def layer_ids(self) -> set[str]:
         """The layers that containers need."""
         rows = self._place.state.all("SELECT DISTINCT layers FROM containers")
-        return {layer for (layers,) in rows for layer in json.loads(layers)}
+        return {layer for (layers,) in rows for layer in loads(layers)}
 
 
 def _to_column(name: str, value: Any) -> Any:
     if name in ("supervisor", "init"):
         return None if value is None else str(value)
     if name in ("layers", "labels"):
-        return json.dumps(value if name == "layers" else dict(value), separators=(",", ":"))
+        return dumps(value if name == "layers" else dict(value))
     return value
 
 
@@ -241,8 +244,8 @@ def _to_columns(row: ContainerRow) -> list[Any]:
 
 def _from_columns(values: tuple[Any, ...]) -> ContainerRow:
     known = dict(zip(_COLUMNS, values, strict=True))
-    known["layers"] = tuple(json.loads(known["layers"]))
-    known["labels"] = json.loads(known["labels"])
+    known["layers"] = tuple(loads(known["layers"]))
+    known["labels"] = loads(known["labels"])
     known["auto_remove"] = bool(known["auto_remove"])
     for name in ("supervisor", "init"):
         if known[name] is not None:

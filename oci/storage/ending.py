@@ -7,10 +7,10 @@ next command (oci/container/status.py), or `store check`.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 
+from oci.spec.quick_json import dumps, loads
 from oci.spec.record import Record
 from oci.streams.atomic import write_file
 
@@ -32,7 +32,7 @@ class Ending(Record):
 
     def write(self, folder: str) -> None:
         """Durable when this is back."""
-        write_file(f"{folder}/{EXIT_FILE}", json.dumps(self.to_json()).encode(), mode=0o600)
+        write_file(f"{folder}/{EXIT_FILE}", dumps(self.to_json()).encode(), mode=0o600)
 
     def to_json(self) -> dict[str, object]:
         return {name: getattr(self, name) for name in ("started", "finished", "exit_code", "signal", "reason")}
@@ -42,7 +42,7 @@ class Ending(Record):
         """What is there; None when there is nothing, or nothing whole."""
         try:
             with open(f"{folder}/{EXIT_FILE}", "rb") as file:
-                value = json.loads(file.read(MAX_EXIT))
+                value = loads(file.read(MAX_EXIT).decode())
             numbers = [value[name] for name in ("started", "finished", "exit_code", "signal")]
             if not isinstance(value["finished"], int) or not all(n is None or isinstance(n, int) for n in numbers):
                 return None

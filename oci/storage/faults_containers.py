@@ -23,7 +23,6 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from oci.errors import ContainerNotFound, OciError
 from oci.spec.digest import Digest
@@ -35,6 +34,7 @@ from oci.storage.finding import Finding, Mend, UnmendedError
 from oci.storage.folders import remove_folder
 from oci.storage.processes import kill_and_wait, processes_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.linux.process import Identity
     from oci.storage.containers import ContainerRow

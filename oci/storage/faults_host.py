@@ -19,7 +19,6 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from oci.errors import StoreError
 from oci.linux.process import identity
@@ -28,6 +27,7 @@ from oci.storage.finding import Finding, Mend, UnmendedError
 from oci.storage.folders import remove_folder, sweep_folders
 from oci.storage.processes import cgroups_named, kill_and_wait, processes_in, runtime_process
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.storage.store import Store
 

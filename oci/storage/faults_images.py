@@ -18,7 +18,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
-from typing import TYPE_CHECKING
 
 from oci.errors import OciError
 from oci.layout import refs
@@ -32,6 +31,7 @@ from oci.storage.finding import Finding, Mend, UnmendedError
 from oci.streams.atomic import sweep
 from oci.streams.verify import verified
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.layout.layout import Layout
     from oci.storage.store import Store

@@ -21,7 +21,6 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from oci.errors import OciError, show
 from oci.layout.walk import walk
@@ -32,6 +31,7 @@ from oci.storage.finding import Finding, Mend, UnmendedError
 from oci.storage.folders import new_folder, remove_folder, temporary_name
 from oci.storage.layer_folders import layer_names
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.image.image import Image
     from oci.image.layer import Layer

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from oci.errors import InvalidInput
 from oci.storage.finding import Finding, Mend, UnmendedError
@@ -21,6 +20,7 @@ from oci.storage.volume_folder import DATA, OLD, locked, settle
 from oci.storage.volumes import check_volume_name
 from oci.streams.atomic import TEMPORARY
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.storage.store import Store
 

@@ -7,10 +7,10 @@ each code how it is mended. A code is stable, kebab-case, and described in docs/
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from oci.spec.record import Record, field
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.storage.store import Store
 

@@ -15,10 +15,8 @@ An image that nothing names but a container needs stays as an untagged entry.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from oci.errors import InUse, InvalidReference, LayoutError, OciError, RefNotFound, StoreError
 from oci.layout import refs
@@ -41,6 +39,7 @@ from oci.spec.reference import (
     parse_name,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.image.image import Image
     from oci.layout.layout import Layout
@@ -53,7 +52,7 @@ __all__ = ["Removed", "StoredImage", "find", "keep", "name_for", "names", "remov
 MIN_PREFIX = 2  # hexadecimal digits
 MAX_CANDIDATES = 10  # told of those that a prefix could mean
 
-_ID = re.compile(rf"(?:sha256:)?([0-9a-f]{{{MIN_PREFIX},64}})")
+_HEX = "0123456789abcdef"
 
 
 class StoredImage(Record):
@@ -115,11 +114,12 @@ def find(store: Store, text: str, platform: Platform | None = None) -> StoredIma
 
 def _look_up(layout: Layout, text: str, platform: Platform | None, where: str) -> _Match:
     index = layout.index().model
-    identifier = _ID.fullmatch(text)
+    digits = text.removeprefix("sha256:")
+    may_be_id = MIN_PREFIX <= len(digits) <= 64 and not digits.strip(_HEX)
     try:
         reference = StoreRef(text).normalized
     except InvalidReference:
-        if identifier is None:
+        if not may_be_id:
             raise
         reference = None
     if reference is not None:
@@ -128,7 +128,7 @@ def _look_up(layout: Layout, text: str, platform: Platform | None, where: str) -
         )
         if found is not None:
             return found
-    if identifier is not None and (found := _by_id(layout, index, text, identifier[1])) is not None:
+    if may_be_id and (found := _by_id(layout, index, text, digits)) is not None:
         return found
     there = [name for name in (refs.name_of(entry) for entry in index.manifests) if name is not None]
     raise RefNotFound(text, f"the store {where}", [familiar(name) for name in dict.fromkeys(there)])

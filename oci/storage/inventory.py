@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from oci.errors import OciError
 from oci.layout import refs
@@ -22,6 +21,7 @@ from oci.spec.record import Record
 from oci.storage.disk import disk_bytes
 from oci.storage.layer_folders import layer_names
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.layout.layout import Layout
     from oci.spec.manifest import Manifest

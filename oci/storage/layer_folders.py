@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
 
 from oci.errors import OciError, StoreError
 from oci.spec.digest import Digest
+from oci.spec.quick_json import loads
 from oci.spec.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from oci.drivers.driver import Form
     from oci.image.layer import Layer
     from oci.spec.config import ImageConfig
@@ -115,7 +117,7 @@ class LayerFolders:
         with open(fd, "rb") as file:
             raw = file.read(MAX_COMPLETE)
         try:
-            said = json.loads(raw)
+            said = loads(raw.decode())
             diff_id, chain_id = Digest.parse(said["diff_id"]), said["chain_id"]
             size, entries = int(said["size"]), int(said["entries"])
             if chain_id is not None:

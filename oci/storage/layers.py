@@ -22,13 +22,13 @@ import os
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
 
 from oci.errors import OciError, StoreError
 from oci.spec.digest import Digest
 from oci.storage.layer_folders import COMPLETE, LayerFolder, LayerFolders, Wanted, layer_names
 from oci.storage.place import LOCK
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.image.image import Image
     from oci.layout.blobs import BlobReader

@@ -5,9 +5,9 @@ A part (containers, layers, volumes) knows the place and not the store, which kn
 
 from __future__ import annotations
 
+import _thread
 import fcntl
 import os
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -27,7 +27,7 @@ class Place:
         self.state = state
         self.clock = clock
         self.images = Layout(f"{root}/images")
-        self._held = threading.local()
+        self._held: dict[int, int] = {}  # which kind of lock a thread holds
 
     def layer_path(self, layer_id: str) -> str:
         """The tree of the layer of that id, there or not."""
@@ -61,7 +61,8 @@ class Place:
 
     @contextmanager
     def _locked(self, kind: int) -> Iterator[None]:
-        held: int | None = getattr(self._held, "kind", None)
+        thread = _thread.get_ident()
+        held = self._held.get(thread)
         if held is not None:
             if kind == fcntl.LOCK_EX and held == fcntl.LOCK_SH:
                 raise RuntimeError("exclusive() inside shared() would wait for itself")
@@ -70,8 +71,8 @@ class Place:
         fd = os.open(f"{self.root}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(fd, kind)
-            self._held.kind = kind
+            self._held[thread] = kind
             yield
         finally:
-            self._held.kind = None
+            self._held.pop(thread, None)
             os.close(fd)

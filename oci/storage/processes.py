@@ -7,14 +7,17 @@ whatever else works on a container has its ID among its arguments. All four are 
 
 from __future__ import annotations
 
-import json
 import os
-import signal as signals
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
 
+from oci.lazily import json
+from oci.lazily import signal as signals
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from oci.linux.process import Identity
     from oci.storage.store import Store
 

@@ -8,7 +8,6 @@ never touched. `plan` says what would go without removing anything, and `df` sho
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from oci.errors import LayoutError, OciError
 from oci.layout import refs
@@ -18,6 +17,7 @@ from oci.storage.disk import disk_bytes
 from oci.storage.inventory import Entry, container_size, inventory, layer_sizes
 from oci.storage.repair import repair
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.spec.digest import Digest
     from oci.storage.containers import ContainerRow

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import TYPE_CHECKING
 
 from oci.errors import OciError
 from oci.spec.record import Record
@@ -19,6 +18,7 @@ from oci.storage.check import CODES, Finding, check
 from oci.storage.finding import Mend, UnmendedError
 from oci.storage.state import DATABASE, DamagedDatabase, set_aside
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.storage.store import Store
     from oci.streams.progress import Progress

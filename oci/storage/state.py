@@ -11,18 +11,19 @@ process that finds its parent's connection opens its own.
 
 from __future__ import annotations
 
+import _thread
 import fcntl
 import os
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Self
 
 from oci.errors import StoreError
 from oci.storage.schema import APPLICATION_ID, STEPS
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
+    from typing import Any, Self
 
 __all__ = ["DamagedDatabase", "State", "Transaction", "is_store", "set_aside"]
 
@@ -65,7 +66,7 @@ class State:
     def __init__(self, root: str, *, steps: Sequence[Sequence[str]] = STEPS) -> None:
         self.path = os.path.join(root, DATABASE)
         self._steps = steps
-        self._mutex = threading.RLock()
+        self._mutex = _thread.RLock()
         self._connection: sqlite3.Connection | None = None
         self._pid = -1
         self._within = False
@@ -173,9 +174,9 @@ class State:
             _ABANDONED.append(self._connection)
             self._connection = None
             self._within = False
-        import sqlite3
-
-        connection = sqlite3.connect(self.path, timeout=BUSY, isolation_level=None, check_same_thread=False)
+        connection: sqlite3.Connection = _sqlite3().connect(
+            self.path, timeout=BUSY, isolation_level=None, check_same_thread=False
+        )
         try:
             self._set_up(connection)
         except BaseException:
@@ -234,11 +235,10 @@ class State:
     @contextmanager
     def _told(self) -> Iterator[None]:
         """Whatever SQLite says, in one line that tells what to do."""
-        import sqlite3
-
+        database_error: type[sqlite3.DatabaseError] = _sqlite3().DatabaseError
         try:
             yield
-        except sqlite3.DatabaseError as error:
+        except database_error as error:
             kind = DamagedDatabase if _is_damage(error) else StoreError
             raise kind(self.path, _reason(error)) from error
 
@@ -246,6 +246,15 @@ class State:
 def is_store(root: str) -> bool:
     """Whether there is a store at `root`, of which the database is the sign; nothing is made by looking."""
     return os.path.lexists(f"{root}/{DATABASE}")
+
+
+def _sqlite3() -> Any:
+    """The part of `sqlite3` that is in C, without the adapters for dates, for which `datetime` would be imported."""
+    try:
+        import _sqlite3 as found
+    except ImportError:
+        import sqlite3 as found  # type: ignore[no-redef]
+    return found
 
 
 def set_aside(root: str) -> str:

@@ -18,7 +18,6 @@ import os
 import stat
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
 
 from oci.errors import StoreError
 from oci.layout.layout import Layout
@@ -28,7 +27,10 @@ from oci.storage.layers import Layers
 from oci.storage.place import LOCK, Place
 from oci.storage.state import State, is_store
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Self
+
     from oci.drivers.driver import Driver
     from oci.drivers.probe import Choice
     from oci.storage.volumes import Volumes

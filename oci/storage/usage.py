@@ -7,13 +7,13 @@ those that their rows tell; only writable layers and volumes are walked, so it t
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
 
 from oci.spec.record import Record
 from oci.storage.disk import disk_bytes
 from oci.storage.inventory import Entry, StockedImage, container_size, inventory, layer_sizes
 from oci.storage.prune import plan
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.storage.containers import ContainerRow
     from oci.storage.store import Store

@@ -18,7 +18,6 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING, Any
 
 from oci.errors import DestinationError, InUse, InvalidInput, NameTaken, StoreError, VolumeNotFound, show
 from oci.spec.record import Record, field
@@ -26,7 +25,10 @@ from oci.storage.folders import is_empty, new_folder, remove_folder, temporary_n
 from oci.storage.volume_folder import locked, put, settle
 from oci.streams.atomic import fsync_dir
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from oci.storage.place import Place
     from oci.storage.state import Transaction
 

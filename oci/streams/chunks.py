@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Protocol
+
+from oci.typed import Protocol
 
 __all__ = ["CHUNK", "Readable", "abort", "read_chunks"]
 

@@ -14,11 +14,15 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Literal, Protocol, cast
 
 from oci.errors import CorruptStream, LimitExceeded
 from oci.streams.compression_faults import ENDS_EARLY, GARBAGE, bad_start, need
 from oci.streams.lookahead import Lookahead
+from oci.typed import Literal, Protocol
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["INPUT", "OUTPUT", "Compression", "decompress", "detect", "sniff"]
 
@@ -99,7 +103,8 @@ def _gzip_codec() -> _Codec:
         decoder: _Decoder = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
         return decoder
 
-    return new, (cast("type[Exception]", igzip_lib.IsalError), OSError, ValueError)
+    error: Any = igzip_lib.IsalError  # a class that isal's stubs take for a value
+    return new, (error, OSError, ValueError)
 
 
 def _members(

@@ -16,9 +16,13 @@ that has the 32 KiB before it as dictionary and ends with a sync flush, an empty
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, Protocol
 
 from oci.errors import InvalidInput
+from oci.typed import Literal, Protocol
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["BLOCK", "DEFAULT_LEVELS", "LEVELS", "Encoder", "Written", "check_level", "encoder"]
 

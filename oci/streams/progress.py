@@ -9,12 +9,16 @@ Who shows only the whole gives a plain callable. Who shows each blob that is und
 
 from __future__ import annotations
 
-import threading
+import _thread
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Protocol, Self, runtime_checkable
 
 from oci.streams.chunks import abort
+from oci.typed import Protocol
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
 
 __all__ = ["BlobProgress", "Meter", "Progress", "Share"]
 
@@ -23,7 +27,6 @@ __all__ = ["BlobProgress", "Meter", "Progress", "Share"]
 Progress = Callable[[int, int | None, str], object]
 
 
-@runtime_checkable
 class BlobProgress(Protocol):
     """A progress that is told of each blob as well."""
 
@@ -43,8 +46,8 @@ class Meter:
 
     def __init__(self, progress: Progress | None, total: int | None = None) -> None:
         self._progress, self._total, self._done = progress, total, 0
-        self._blob = progress.blob if isinstance(progress, BlobProgress) else None
-        self._mutex = threading.Lock()
+        self._blob: Callable[[str, int | None, int | None], object] | None = getattr(progress, "blob", None)
+        self._mutex = _thread.allocate_lock()
 
     def add(self, count: int, what: str, reached: int | None = None, size: int | None = None) -> None:
         """Count bytes that were dealt with, by which `what` has `reached` so many of its own."""

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Protocol
-
 from oci.errors import DigestMismatch, SizeMismatch
-from oci.spec.digest import Digest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Protocol
+
+    from oci.spec.digest import Digest
+
+    class Hasher(Protocol):
+        """The part of a hashlib object that is used here."""
+
+        def update(self, data: bytes, /) -> None: ...
+        def hexdigest(self) -> str: ...
+
 
 __all__ = ["verified"]
-
-
-class Hasher(Protocol):
-    """The part of a hashlib object that is used here."""
-
-    def update(self, data: bytes, /) -> None: ...
-    def hexdigest(self) -> str: ...
 
 
 def verified(chunks: Iterable[bytes], digest: Digest, size: int) -> Iterator[bytes]:
@@ -25,7 +28,7 @@ def verified(chunks: Iterable[bytes], digest: Digest, size: int) -> Iterator[byt
     the last chunk is handed out, so a consumer that has all bytes has verified bytes. UnsupportedDigest is raised
     before anything is read.
     """
-    hasher = digest.hasher()
+    hasher = digest.hasher(size)
     return _checked(iter(chunks), hasher, digest, size)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from oci.tar.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, KINDS, SYMLINK, Entry
 from oci.tar.reader import TarReader
 from oci.tar.sparse import expand
@@ -28,6 +26,7 @@ __all__ = [
     "padding",
 ]
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.tar.index import Member, TarIndex
 else:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NoReturn
 
 from oci.errors import TarError, show
 from oci.tar.entry import Entry
 from oci.tar.fields import BLOCK_SIZE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 JOIN = 128 << 10  # a file up to this size that lies across chunks is put together: one piece, so one write
 

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Protocol, Self
 
 from oci.layout.blobs import BlobReader, BlobWriter, Content
 from oci.spec.descriptor import Descriptor
 from oci.spec.platform import Platform
 from oci.streams.progress import Progress
+from oci.typed import Protocol
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
 
 __all__ = ["ImageDestination", "ImageSource", "Progress", "Warn"]
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from oci.errors import BlobNotFound, DestinationError, InvalidInput
 from oci.layout.blobs import is_at_hand, name_of, open_content
@@ -27,6 +26,7 @@ from oci.streams.progress import Meter, Share
 from oci.streams.together import Stop, together
 from oci.transports.base import ImageDestination, ImageSource, Progress, Warn
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.transports.attached import Attached
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Self
-
 from oci.layout import refs
 from oci.spec.descriptor import Descriptor
 from oci.spec.index import Index
 from oci.transports.base import ImageSource
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
 
 __all__ = ["IndexDestination"]
 

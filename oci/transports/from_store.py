@@ -8,7 +8,6 @@ image leaves the one that had it in the store, without a name: a container may n
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
 
 from oci.errors import InvalidReference
 from oci.layout import refs
@@ -19,6 +18,7 @@ from oci.spec.reference import RegistryRef, StoreRef, familiar
 from oci.transports.base import Warn
 from oci.transports.from_layout import LayoutDestination, LayoutSource
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.storage.store import Store
 

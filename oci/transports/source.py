@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Self
 
 from oci.errors import OciError
 from oci.layout import refs
@@ -17,6 +16,10 @@ from oci.spec.digest import Digest
 from oci.spec.index import Index
 from oci.spec.platform import Platform
 from oci.transports.base import Warn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
 
 __all__ = ["BlobsSource", "IndexSource", "ReaderSource", "subjects_in"]
 

@@ -13,6 +13,7 @@ from oci.cli import quick
 from oci.cli.app import command_tree
 from oci.cli.quick_table import COMMANDS
 from oci.cli.session import Session
+from tests.support.containers import busybox_store
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -130,3 +131,21 @@ def test_a_plain_line_imports_no_typer(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_create_and_ps_import_nothing_that_takes_long(tmp_path: Path) -> None:
+    busybox_store(tmp_path / "store", driver="copy").close()
+    oci = [sys.executable, "-m", "oci", "--root", str(tmp_path / "store")]
+    subprocess.run([*oci, "create", "--name", "first", "busybox"], cwd=ROOT, check=True, capture_output=True)
+    slow = "argparse ast ctypes dataclasses datetime enum hashlib inspect json logging pathlib random re secrets shutil"
+    slow += " signal socket subprocess tempfile threading typer typing"
+    # Without site: what it imports is the affair of the machine.
+    script = (
+        "import sys; sys.path[:] = eval(sys.argv.pop(1)); slow = sys.argv.pop(1).split(); "
+        "from oci.cli.entry import main; status = main(sys.argv[1:]); "
+        "print(*[name for name in slow if name in sys.modules], file=sys.stderr); sys.exit(status)"
+    )
+    for words in ("create --name second -e A=b busybox true", "ps -a"):
+        line = [sys.executable, "-S", "-c", script, repr(sys.path), slow, "--root", oci[-1], *words.split()]
+        done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "\n"), words

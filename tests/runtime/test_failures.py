@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -162,6 +163,6 @@ def test_a_container_that_is_gone_or_over() -> None:
         "container with id x does not exist",
         "error opening file `/run/x/status`: No such file or directory",
     ):
-        assert GONE.search(said), said
+        assert re.search(GONE, said), said
     for said in ("container not running", "cannot exec in a stopped container", "kill container: No such process"):
-        assert NOT_RUNNING.search(said), said
+        assert re.search(NOT_RUNNING, said), said
