@@ -20,7 +20,7 @@ from oci.drivers.folders import Folders
 from oci.drivers.lower import Lower, LowerDirectory, LowerName
 from oci.drivers.marks import KernelMarks
 from oci.drivers.writable import copy_attributes
-from oci.errors import InvalidInput, show
+from oci.errors import InvalidInput, LimitExceeded, show
 
 if TYPE_CHECKING:
     from oci.drivers.driver import Form
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_LINKS", "make_scaffold"]
 
 MAX_LINKS = 40  # symbolic links of the image in one path, as the kernel has it
+MAX_MADE = 5000  # files and directories that mount points may need
 _MODE = 0o755
 
 Names = tuple[bytes, ...]
@@ -37,7 +38,8 @@ Names = tuple[bytes, ...]
 def make_scaffold(folder: str, layers: Sequence[str], form: Form, points: Iterable[MountPoint]) -> bool:
     """Make `folder` with what these mount points need and the layers (bottom first) lack; False if that's nothing.
 
-    Raises InvalidInput for a mount point that the image has as something else, or that is too long.
+    Raises InvalidInput for a mount point that the image has as something else, or that is too long;
+    LimitExceeded for mount points that need very many directories.
     """
     with Folders(layers) as folders:
         view = _View(folders, form)
@@ -155,6 +157,8 @@ class _Scaffold:
 
     def _stand_on(self, place: Names) -> None:
         """The directories down to `place`, as the image has them."""
+        if place in self._own:
+            return
         for depth in range(len(place) + 1):
             here = place[:depth]
             if here in self._own:
@@ -167,6 +171,8 @@ class _Scaffold:
             self._own[here] = self.made = True
 
     def _make(self, place: Names, directory: bool, mode: int) -> None:
+        if len(self._own) >= MAX_MADE:
+            raise LimitExceeded("files and directories for the mount points of a container", MAX_MADE)
         path = self._path(place)
         times = os.stat(self._path(place[:-1]))
         if directory:

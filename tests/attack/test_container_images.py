@@ -9,9 +9,12 @@ import pytest
 
 from oci.container.create import MAX_STOP_TIMEOUT
 from oci.container.lifecycle import remove, start, stop
+from oci.container.scaffold import make_scaffold
 from oci.errors import InvalidInput, LimitExceeded, OciError, RuntimeFailed
 from oci.runtime.inside import MAX_LEVELS
-from oci.runtime.mount_points import MAX_VOLUMES
+from oci.runtime.mount_points import MAX_VOLUMES, mount_points
+from oci.runtime.settings import MountSetting, RunSettings
+from oci.storage.images import find
 from tests.support.containers import SLEEP, busybox_store, container_of, start_ready
 from tests.support.images import tar_layer
 from tests.support.namespaces import need_mounts
@@ -94,3 +97,14 @@ def test_a_working_directory_that_can_not_be_made(tmp_path: Path, path: str) -> 
         with pytest.raises(InvalidInput, match=r"mount at /.* is too long"):
             container_of(store)
         assert os.listdir(tmp_path / "containers") == []
+
+
+def test_volumes_that_need_a_million_directories(tmp_path: Path) -> None:
+    volumes: dict[str, object] = {f"/{number}/{'a/' * 1000}b": {} for number in range(MAX_VOLUMES)}
+    with busybox_store(tmp_path, Volumes=volumes) as store:
+        config = find(store, "busybox").image.config.model
+        layers = [store.layer_path(layer.id) for layer in store.layers.ensure(find(store, "busybox").image)]
+        mounts = tuple(MountSetting(type="volume", target=path) for path in volumes)
+        points = mount_points(RunSettings(mounts=mounts), config)
+        with pytest.raises(LimitExceeded, match="for the mount points of a container"):
+            make_scaffold(str(tmp_path / "init"), layers, store.driver.form, points)
