@@ -28,7 +28,6 @@ import os
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
 
 from oci.container.copying import copy_out
 from oci.container.etc_files import hostname_of, write_etc_files
@@ -41,7 +40,10 @@ from oci.spec.record import Record
 from oci.unpack.rootfs import unpack
 from oci.unpack.scratch import clear_leftovers, scratch_directory
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from oci.drivers.driver import Form
     from oci.drivers.snapshot import Snapshot
     from oci.image.image import Image

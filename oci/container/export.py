@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 from oci.changeset.paths import ancestors, join
 from oci.changeset.scan import Scan
@@ -18,6 +17,7 @@ from oci.container.archive import plain
 from oci.container.view import tree
 from oci.errors import show
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.container.container import Container
     from oci.drivers.lower import LowerDirectory

@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from oci.container.runtimes import runtime_folder, runtime_knows, runtime_of
 from oci.errors import OciError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.container.container import Container
 

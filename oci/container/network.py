@@ -14,11 +14,11 @@ import shutil
 import socket
 import subprocess
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from oci.container.console import socket_address
 from oci.errors import RuntimeFailed, show
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.runtime.settings import PortSetting, RunSettings
 

@@ -14,7 +14,6 @@ import errno
 import os
 import stat
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from oci.drivers.folders import Folders
 from oci.drivers.lower import Lower, LowerDirectory, LowerName
@@ -22,6 +21,7 @@ from oci.drivers.marks import KernelMarks
 from oci.drivers.writable import copy_attributes
 from oci.errors import InvalidInput, LimitExceeded, show
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.drivers.driver import Form
     from oci.runtime.mount_points import MountPoint

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import Self
 
 from oci.changeset.limits import Budget
 from oci.changeset.ownership import xattr_kept
@@ -19,6 +18,10 @@ from oci.drivers.lower import Lower, LowerDirectory, LowerName
 from oci.drivers.marks import KernelMarks
 from oci.drivers.roots import root_of
 from oci.tar import Entry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
 
 __all__ = ["Below"]
 

@@ -12,7 +12,6 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NoReturn
 
 from oci.errors import ConfigurationError
 from oci.linux import idmaps, mounts, process
@@ -26,6 +25,10 @@ from oci.linux.namespaces import (
     unshare,
     unshare_mounts,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 __all__ = ["become_root"]
 

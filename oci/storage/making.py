@@ -11,7 +11,6 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
 
 from oci.changeset.removal import DIRECTORY, remove_tree
 from oci.drivers.layer_folder import write_layer_folder
@@ -23,6 +22,7 @@ from oci.storage.layer_folders import COMPLETE, LayerFolder, Wanted, possible_id
 from oci.streams.atomic import fsync_dir
 from oci.streams.together import Stop, Stopped, together
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.image.layer import Layer
     from oci.storage.layer_folders import LayerFolders
