@@ -21,11 +21,10 @@ import pytest
 from oci.container import clients
 from oci.container.attach import attach
 from oci.container.console import set_size
-from oci.container.lifecycle import remove, start, start_attached, wait
+from oci.container.lifecycle import start, start_attached, wait
 from oci.container.logs import read_logs
-from oci.container.status import status
 from oci.storage.store import Store
-from tests.support.containers import busybox_store, container_of
+from tests.support.containers import busybox_store, container_of, output
 from tests.support.namespaces import need_mounts
 from tests.support.peers import ROOT, need
 
@@ -38,11 +37,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
     need_mounts()
     (tmp_path / "store").mkdir(0o700)
     with busybox_store(tmp_path / "store") as opened:
-        try:
-            yield opened
-        finally:
-            for container in status(opened):
-                remove(container, force=True)
+        yield opened
 
 
 class Reader:
@@ -135,7 +130,7 @@ def test_a_client_that_dies_leaves_the_container_alone_and_another_goes_on(store
     os.close(reading)
     out.end()
     assert out.head.endswith(b"got two\n")
-    assert b"".join(line.data for line in read_logs(container)) == b"got one\ngot two\n"
+    assert output(container) == b"got one\ngot two\n"
 
 
 def test_nonsense_from_a_client_costs_the_client_its_connection_only(store: Store) -> None:
@@ -260,7 +255,7 @@ def test_a_terminal_has_our_size_follows_it_and_passes_keys(store: Store) -> Non
     terminal.expect(b"status 130\r\n")
     terminal.type(b"exit 9\n")
     assert terminal.end() == 9
-    logged = b"".join(line.data for line in read_logs(container))
+    logged = output(container)
     assert b"33 101\r\n" in logged
 
 
@@ -329,7 +324,7 @@ def test_a_container_with_a_terminal_in_the_background_keeps_its_log(store: Stor
     container = container_of(store, "sh", "-c", "tty && echo typed by nobody", tty=True)
     start(container)
     assert wait(container) == 0
-    assert b"".join(line.data for line in read_logs(container)).endswith(b"typed by nobody\r\n")
+    assert output(container).endswith(b"typed by nobody\r\n")
 
 
 def test_the_supervisor_stops_its_container_when_asked_to_end(store: Store) -> None:

@@ -6,7 +6,6 @@ Each test is a function of a store; `everywhere` runs it as root, with a single 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,8 @@ from oci.container.lifecycle import kill, remove, rename, restart, start, start_
 from oci.container.logs import read_logs
 from oci.container.status import status
 from oci.errors import ContainerNotFound, NameTaken, RuntimeFailed, WrongState
-from oci.linux import mounts
 from oci.storage.store import Store
-from tests.support.containers import SLEEP, busybox_store, container_of, start_ready
+from tests.support.containers import SLEEP, busybox_store, container_of, output, start_ready, until
 from tests.support.images import LayerBlob, tar_layer
 from tests.support.namespaces import need_mounts, rootless
 from tests.support.peers import need
@@ -45,25 +43,7 @@ def _in_store(case: Case, folder: Path | None, layers: tuple[LayerBlob, ...], co
     root = (folder or Path.cwd()) / "store"
     root.mkdir(0o700)
     with busybox_store(root, *layers, **config) as store:
-        try:
-            case(store)
-        finally:
-            for container in status(store):
-                remove(container, force=True)
-        assert os.listdir(root / "containers") == []
-        assert not list(root.glob("run/runc/[!.]*"))
-        assert [mount.target for mount in mounts.mounts() if mount.target.startswith(str(root))] == []
-
-
-def output(container: Container, stream: str = "stdout") -> bytes:
-    return b"".join(line.data for line in read_logs(container) if line.stream == stream)
-
-
-def until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+        case(store)
 
 
 @pytest.mark.parametrize("who", WHO)
@@ -75,12 +55,12 @@ def test_create_start_wait_logs_and_rm(who: str, tmp_path: Path) -> None:
         assert wait(container) == 3
         row = container.refresh()
         assert (row.status, row.exit_code, row.error, row.init, row.auto_remove) == ("exited", 3, None, None, False)
-        assert output(container) == b"out\n0\n"
+        assert output(container, "stdout") == b"out\n0\n"
         assert output(container, "stderr") == b"err\n"
         assert [change.path for change in container.driver.changes(container.snapshot)] == [b"new"]
         start(container)
         assert wait(container) == 3
-        assert output(container) == b"out\n0\n" * 2
+        assert output(container, "stdout") == b"out\n0\n" * 2
         remove(container)
         with pytest.raises(ContainerNotFound):
             Container.find(store, "one")

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from oci.container.lifecycle import remove, start, wait
-from oci.container.logs import read_logs
+from oci.container.lifecycle import start, wait
 from oci.container.network import reason_of
 from oci.errors import RuntimeFailed
 from oci.runtime.settings import PortSetting
-from tests.support.containers import busybox_store, container_of
+from tests.support.containers import busybox_store, container_of, output
 from tests.support.namespaces import need_mounts, rootless
 from tests.support.peers import need
 
@@ -34,26 +33,22 @@ def published(root: Path | None) -> None:
         words = ("sh", "-c", "echo pong | busybox nc -l -p 80; cat /etc/hosts /etc/resolv.conf; hostname")
         container = container_of(store, *words, network="slirp4netns", publish=ports)
         again = container_of(store, *words, network="slirp4netns", publish=ports)
-        try:
-            start(container)
-            with pytest.raises(RuntimeFailed, match=f"port 127.0.0.1:{port}/tcp can't be published"):
-                start(again)
-            deadline, said = time.monotonic() + 30, b""
-            while not said and time.monotonic() < deadline:
-                try:
-                    with socket.create_connection(("127.0.0.1", port), 5) as connection:
-                        said = connection.recv(100)
-                except OSError:
-                    time.sleep(0.05)
-            assert said == b"pong\n"
-            assert wait(container) == 0
-            seen = b"".join(line.data for line in read_logs(container)).decode()
-            assert f"127.0.1.1\t{container.id[:12]}\n" in seen
-            assert "nameserver 10.0.2.3\n" in seen
-            assert seen.endswith(f"{container.id[:12]}\n")
-        finally:
-            remove(container, force=True)
-            remove(again, force=True)
+        start(container)
+        with pytest.raises(RuntimeFailed, match=f"port 127.0.0.1:{port}/tcp can't be published"):
+            start(again)
+        deadline, said = time.monotonic() + 30, b""
+        while not said and time.monotonic() < deadline:
+            try:
+                with socket.create_connection(("127.0.0.1", port), 5) as connection:
+                    said = connection.recv(100)
+            except OSError:
+                time.sleep(0.05)
+        assert said == b"pong\n"
+        assert wait(container) == 0
+        seen = output(container).decode()
+        assert f"127.0.1.1\t{container.id[:12]}\n" in seen
+        assert "nameserver 10.0.2.3\n" in seen
+        assert seen.endswith(f"{container.id[:12]}\n")
 
 
 @pytest.mark.parametrize("who", ["root", "single", "ranges"])
@@ -84,10 +79,9 @@ def test_without_a_network_there_is_nobody_but_localhost(tmp_path: Path) -> None
         )
         start(container)
         assert wait(container) == 0
-        seen = b"".join(line.data for line in read_logs(container)).decode()
+        seen = output(container).decode()
         assert [line.split(":")[0].strip() for line in seen.splitlines()[2:3]] == ["lo"]
         assert "127.0.1.1\tbox\n10.1.2.3\tother\nbox\n" in seen
-        remove(container)
 
 
 def test_the_reason_that_slirp4netns_gives_is_what_its_child_said() -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import os
 import tarfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,17 +21,15 @@ from oci.container.create import create
 from oci.container.export import export
 from oci.container.lifecycle import remove, start, wait
 from oci.container.mounting import is_mounted, mount, mounted, unmount
-from oci.container.status import status
 from oci.container.view import inside
 from oci.container.writable import LETTERS, changes
 from oci.errors import OciError, WrongState
 from oci.image.image import Image
-from oci.linux import mounts
 from oci.runtime.settings import MountSetting, RunSettings
 from oci.storage.images import find
 from oci.storage.store import Store
 from oci.tar import DIR, TarReader
-from tests.support.containers import busybox_store, container_of
+from tests.support.containers import busybox_store, container_of, until
 from tests.support.images import LayerBlob, tar_layer
 from tests.support.namespaces import need_mounts, rootless
 from tests.support.peers import need
@@ -113,13 +110,7 @@ def _in_store(case: Case, driver: str, folder: Path | None, layers: tuple[LayerB
     with busybox_store(root, *layers, driver=driver) as store:
         if not store.choice.supports[driver].usable:
             pytest.skip(f"{driver}: {store.choice.supports[driver].reason}")
-        try:
-            case(store)
-        finally:
-            for container in status(store):
-                remove(container, force=True)
-        assert os.listdir(root / "containers") == []
-        assert [one.target for one in mounts.mounts() if one.target.startswith(str(root))] == []
+        case(store)
 
 
 def written(store: Store, *, name: str = "one") -> Container:
@@ -139,13 +130,6 @@ def written(store: Store, *, name: str = "one") -> Container:
     start(container)
     assert wait(container) == 0
     return container
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def told(container: Container) -> list[str]:

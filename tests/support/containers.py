@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import tarfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from oci.container.container import Container
 from oci.container.create import create
-from oci.container.lifecycle import start
+from oci.container.lifecycle import remove, start
 from oci.container.logs import read_logs
+from oci.container.status import status
+from oci.linux.mounts import mounts
 from oci.runtime.settings import RunSettings
 from oci.storage.images import find
 from oci.storage.store import Store
@@ -90,12 +94,24 @@ def busybox_layout(path: Path, *layers: LayerBlob, name: str = NAME, **config: A
     maker.finish()
 
 
+class OwnStore(Store):
+    """A test's own: at its end all containers are removed, running or not, and nothing of them may be left."""
+
+    def __exit__(self, *exception: object) -> None:
+        with closing(self):
+            for container in status(self):
+                remove(container, force=True)
+            assert os.listdir(f"{self.root}/containers") == []
+            assert not list(Path(self.root).glob("run/runc/[!.]*"))
+            assert [one.target for one in mounts() if one.target.startswith(f"{self.root}/")] == []
+
+
 def busybox_store(
     root: Path, *layers: LayerBlob, driver: str | None = None, clock: Callable[[], int] = time.time_ns, **config: Any
-) -> Store:
-    """A store at `root` with that image; to be closed by the caller."""
+) -> OwnStore:
+    """A store at `root` with that image; a with statement, or the caller, closes it."""
     busybox_layout(root / "images", *layers, **config)
-    return Store.open(root, driver=driver, clock=clock)
+    return OwnStore.open(root, driver=driver, clock=clock)
 
 
 def container_of(
@@ -105,15 +121,21 @@ def container_of(
     return create(store, find(store, image), RunSettings(args=args, **settings), name=name)
 
 
-def start_ready(container: Container, seconds: float = 20) -> None:
+def start_ready(container: Container) -> None:
     """Start a container that runs SLEEP, and wait until it minds its stop signal."""
-    before = _ready(container)
+    before = output(container).count(b"ready\n")
     start(container)
+    until(lambda: output(container).count(b"ready\n") > before)
+
+
+def output(container: Container, stream: str | None = None) -> bytes:
+    """What it has written, on one of its streams or on both."""
+    return b"".join(line.data for line in read_logs(container) if stream in (None, line.stream))
+
+
+def until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    """Wait for something that happens soon, on a machine with little else to do."""
     deadline = time.monotonic() + seconds
-    while _ready(container) == before:
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
-
-
-def _ready(container: Container) -> int:
-    return sum(line.data == b"ready\n" for line in read_logs(container))
