@@ -13,6 +13,7 @@ from oci.container.mounting import release
 from oci.container.runtimes import runtime_knows
 from oci.errors import ContainerNotFound, InUse, StoreError, VolumeNotFound
 from oci.storage import folders
+from oci.storage.state import FullDisk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ __all__ = ["remove_all", "remove_folder"]
 def remove_all(container: Container, *, volumes: bool) -> None:
     """Remove a container whose processes are gone; with `volumes` its anonymous volumes that nobody else uses."""
     store, row = container.store, container.row
-    with suppress(ContainerNotFound):
+    with suppress(ContainerNotFound, FullDisk):  # what follows makes room; a kill leaves a row without a folder
         store.containers.update(row.id, status="removing")
     if runtime_knows(container):
         from oci.container.forgetting import forget

@@ -25,6 +25,7 @@ from oci.container.container import Container
 from oci.container.runtimes import runtime_folder, runtime_knows
 from oci.errors import ContainerNotFound, OciError
 from oci.storage.ending import LOST, Ending
+from oci.storage.state import FullDisk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -151,4 +152,7 @@ def _remove_sockets(container: Container) -> None:
 
 
 def _update(container: Container, **fields: object) -> None:
-    container.row = container.store.containers.update(container.id, **fields)
+    try:
+        container.row = container.store.containers.update(container.id, **fields)
+    except FullDisk:  # told all the same, and noted by whoever looks when there is room
+        container.row = container.row.replace(**fields)

@@ -215,16 +215,17 @@ class Supervisor:
         if self._before.auto_remove:
             self._remove()
         else:
-            self._store.containers.update(
-                self._container.id,
-                status=self._before.status,
-                supervisor=None,
-                init=None,
-                started=self._before.started,
-                finished=self._before.finished,
-                exit_code=status,
-                error=str(error),
-            )
+            with suppress(OciError):  # a full disk: the starter is told in any case
+                self._store.containers.update(
+                    self._container.id,
+                    status=self._before.status,
+                    supervisor=None,
+                    init=None,
+                    started=self._before.started,
+                    finished=self._before.finished,
+                    exit_code=status,
+                    error=str(error),
+                )
         self._unlock()
         with suppress(OSError):
             self._channel.sendall(document_frame(FAILED, {"reason": str(error), "status": status}))
@@ -304,8 +305,28 @@ class Supervisor:
     # The end
 
     def _finish(self, ending: Ending) -> None:
+        recorded = self._record(ending)
+        self._clear_up(force=False)
+        if self._before.auto_remove:
+            self._remove()
+            return
+        if not recorded:  # there may be room on the disk by now
+            self._record(ending)
+        with suppress(OciError):
+            self._store.containers.update(self._container.id, supervisor=None)
+
+    def _record(self, ending: Ending) -> bool:
+        """Have the end on the disk and in the row; False where one of both can't be: a full disk.
+
+        Who looks next finds that nobody runs any more.
+        """
+        done = True
         try:
             ending.write(self._folder)
+        except (OciError, OSError):
+            done = False
+            self._complain()
+        try:
             self._store.containers.update(
                 self._container.id,
                 status="exited",
@@ -314,14 +335,10 @@ class Supervisor:
                 error=ending.reason,
                 init=None,
             )
-        except (OciError, OSError):  # a full disk; who looks next finds that nobody runs any more
+        except OciError:
+            done = False
             self._complain()
-        self._clear_up(force=False)
-        if self._before.auto_remove:
-            self._remove()
-        else:
-            with suppress(OciError):
-                self._store.containers.update(self._container.id, supervisor=None)
+        return done
 
     def _clear_up(self, *, force: bool) -> None:
         """The runtime's state, the mounts, the sockets. What fails is tried again by whoever looks next."""

@@ -12,7 +12,7 @@ import os
 import select
 import subprocess
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 
 from oci.errors import RuntimeFailed, show
 from oci.lazily import re
@@ -180,16 +180,21 @@ class Runtime:
         before: Callable[[], None] | None = None,
     ) -> bytes:
         """Run the runtime; what it printed, where that is wanted. Raises _SaidError, RuntimeFailed."""
-        with self._scratch() as scratch:
-            log = f"{scratch}/log"
-            command = [self.found.path, "--root", self.folder, "--log", log, "--log-format", "json", verb, *words]
-            status, printed = run(self.found.name, verb, command, streams or Streams(), seconds, output, given, before)
-            if status == 0:
-                return printed
-            with suppress(FileNotFoundError), open(log, "rb") as reading:
-                reading.seek(max(0, os.fstat(reading.fileno()).st_size - MAX_LOG))
-                raise _SaidError(self.found.name, verb, message_of(reading.read(MAX_LOG)))
-        raise _SaidError(self.found.name, verb, "")
+        # Where its stdin is ours, its log is that: a file in memory, for what ends a container must not need a disk.
+        with self._scratch() if streams is not None or given is not None else nullcontext() as scratch:
+            memory = os.memfd_create("log", os.MFD_CLOEXEC) if scratch is None else None
+            try:
+                log = "/proc/self/fd/0" if scratch is None else f"{scratch}/log"
+                command = [self.found.path, "--root", self.folder, "--log", log, "--log-format", "json", verb, *words]
+                used = streams or Streams(stdin=memory)
+                status, printed = run(self.found.name, verb, command, used, seconds, output, given, before)
+                said = "" if status == 0 else _message(memory, log)
+            finally:
+                if memory is not None:
+                    os.close(memory)
+        if status == 0:
+            return printed
+        raise _SaidError(self.found.name, verb, said)
 
     @contextmanager
     def _scratch(self) -> Iterator[str]:
@@ -204,6 +209,18 @@ class Runtime:
                 return int(file.read(MAX_PID_FILE))
         except (OSError, ValueError):
             raise RuntimeFailed(f"{self.found.name} {verb}: it wrote no process id") from None
+
+
+def _message(memory: int | None, log: str) -> str:
+    """The last error of a runtime's log, in memory or at this path; nothing where it wrote none."""
+    try:
+        fd = os.open(log, os.O_RDONLY | os.O_CLOEXEC) if memory is None else os.dup(memory)
+    except FileNotFoundError:
+        return ""
+    try:
+        return message_of(os.pread(fd, MAX_LOG, max(0, os.fstat(fd).st_size - MAX_LOG)))
+    finally:
+        os.close(fd)
 
 
 class _SaidError(Exception):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import sqlite3
     from typing import Any, Self
 
-__all__ = ["DamagedDatabase", "State", "Transaction", "is_store", "set_aside"]
+__all__ = ["DamagedDatabase", "FullDisk", "State", "Transaction", "is_store", "set_aside"]
 
 DATABASE = "store.db"
 BUSY = 60  # seconds to wait for another writer; a transaction takes milliseconds, a starved machine more
@@ -34,6 +34,10 @@ _ABANDONED: list[object] = []  # connections of a parent process: never used and
 
 class DamagedDatabase(StoreError):  # noqa: N818 - named as the errors of oci.errors are
     """The file is no database any more, or not a whole one."""
+
+
+class FullDisk(StoreError):  # noqa: N818
+    """There is no room for what was to be written; nothing of it was."""
 
 
 class Transaction:
@@ -239,7 +243,8 @@ class State:
         try:
             yield
         except database_error as error:
-            kind = DamagedDatabase if _is_damage(error) else StoreError
+            full = getattr(error, "sqlite_errorname", "") == "SQLITE_FULL"
+            kind = DamagedDatabase if _is_damage(error) else FullDisk if full else StoreError
             raise kind(self.path, _reason(error)) from error
 
 

@@ -22,6 +22,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from oci.errors import DestinationError, InUse, InvalidInput, NameTaken, StoreError, VolumeNotFound, show
 from oci.spec.record import Record, field
 from oci.storage.folders import is_empty, new_folder, remove_folder, temporary_name
+from oci.storage.state import FullDisk
 from oci.storage.volume_folder import locked, put, settle
 from oci.streams.atomic import fsync_dir
 
@@ -116,11 +117,15 @@ class Volumes:
         if name is None:
             name, anonymous = os.urandom(32).hex(), anonymous is not False
         _check(name, labels)
-        with self._place.state.transaction() as db:
-            if db.one("SELECT 1 FROM volumes WHERE name = ?", (name,)) is not None:
-                raise NameTaken("volume", name, hint="remove that one, or take another name")
-            self._make_folder(name)
-            return self._add(db, name, labels, anonymous=bool(anonymous))
+        try:
+            with self._place.state.transaction() as db:
+                if db.one("SELECT 1 FROM volumes WHERE name = ?", (name,)) is not None:
+                    raise NameTaken("volume", name, hint="remove that one, or take another name")
+                self._make_folder(name)
+                return self._add(db, name, labels, anonymous=bool(anonymous))
+        except (FullDisk, OSError):
+            self._unmake_folder(name)
+            raise
 
     def ensure(self, name: str, *, labels: Mapping[str, str] | None = None) -> Volume:
         """The volume of that name, made if it isn't there."""
@@ -138,6 +143,14 @@ class Volumes:
             self._adopt(folder)
         _make_data(folder)
         fsync_dir(self._root)
+
+    def _unmake_folder(self, name: str) -> None:
+        """Take away what no row could be made for; nothing that holds data."""
+        with suppress(OSError, StoreError):
+            if self._place.state.one("SELECT 1 FROM volumes WHERE name = ?", (name,)) is None:
+                os.unlink(f"{self.folder(name)}/{NEW}")
+                os.rmdir(f"{self.folder(name)}/data")
+                os.rmdir(self.folder(name))
 
     def _adopt(self, folder: str) -> None:
         """Take over what a crash left between folder and row; data in it is somebody's."""
