@@ -92,10 +92,7 @@ def supervisor_lives(container: Container) -> bool:
 def with_fault(monkeypatch: pytest.MonkeyPatch, fault: Fault, deed: str = "os.kill(os.getpid(), 9)") -> None:
     """Have every supervisor die at this point, or do something else."""
     module, owner, name, count, when = fault
-    program = f"""
-import sys, json, os
-if os.fork(): os._exit(0)
-with open(0, closefd=False) as file: sys.path[:] = json.load(file)
+    fault_in_it = f"""
 import importlib
 import oci.container.supervisor, oci.container.removing
 module = importlib.import_module({module!r})
@@ -108,9 +105,10 @@ def faulty(*args, **named):
     if calls[0] == {count} and {when!r} == "after": {deed}
     return value
 setattr(owner, {name!r}, faulty)
-oci.container.supervisor.main(int(sys.argv[2]))
 """
-    monkeypatch.setattr(launch, "_PROGRAM", program)
+    before, line, after = launch._PROGRAM.partition("from oci.container.supervisor import main\n")
+    assert line
+    monkeypatch.setattr(launch, "_PROGRAM", before + fault_in_it + line + after)
 
 
 @pytest.mark.parametrize("fault", STARTING, ids=name_of)
