@@ -8,8 +8,9 @@
 `--tmpfs PATH[:OPTIONS]`                            memory
 ==================================================  ===================================================================
 
-OPTIONS of `-v`: `ro`, `rw`, `nocopy`, a propagation; `z`, `Z`, `U` and those that only docker's desktop knows mean
-nothing here. Nothing touches the disk: whether a path exists is asked when the container is made.
+OPTIONS of `-v`: `ro`, `rw`, `nocopy`, a propagation; `z`, `Z` and those that only docker's desktop knows mean
+nothing here; podman's `U`, which would change owners, is refused. Nothing touches the disk: whether a path exists is
+asked when the container is made.
 """
 
 from __future__ import annotations

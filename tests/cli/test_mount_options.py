@@ -50,6 +50,7 @@ def test_volume_says_what_docker_says(text: str, wanted: dict[str, object]) -> N
         ("/a:/b:slave,shared", "a propagation is said twice"),
         ("/a:/b:", "'' is no option"),
         ("/a:/b:RO", "'RO' is no option"),
+        ("/a:/b:U", "'U' is no option for a path of this machine"),
     ],
 )
 def test_a_wrong_volume_is_told_in_one_line(text: str, says: str) -> None:
