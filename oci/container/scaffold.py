@@ -50,7 +50,8 @@ def make_scaffold(folder: str, layers: Sequence[str], form: Form, points: Iterab
             except OSError as error:
                 if error.errno != errno.ENAMETOOLONG:
                     raise
-                raise InvalidInput(f"mount at {show(point.path)}: a name in it, or all of it, is too long") from None
+                said = f"{point.purpose} {show(point.path)}"
+                raise InvalidInput(f"{said}: a name in it, or all of it, is too long") from None
         return scaffold.made
 
 
@@ -150,7 +151,7 @@ class _Scaffold:
             return
         there, needed = ("a directory", "a file") if is_directory else ("no directory", "a directory")
         shown = show(b"/" + b"/".join(place))
-        raise InvalidInput(f"mount at {show(point.path)}: {shown} is {there} in the image, {needed} is needed")
+        raise InvalidInput(f"{point.purpose} {show(point.path)}: {shown} is {there} in the image, {needed} is needed")
 
     def _path(self, place: Names) -> bytes:
         return b"/".join((self._folder, *place))

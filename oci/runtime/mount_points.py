@@ -23,11 +23,13 @@ class MountPoint(Record):
 
     `mode` is what it gets where the image hasn't got it. runc up to 1.1 gives a tmpfs the mode of the directory that
     it covers, whatever the options say; so a place made for one has the mode that the tmpfs shall have.
+    `purpose` is what an error says of it.
     """
 
     path: str
     kind: str
     mode: int = 0o755
+    purpose: str = "mount at"
 
 
 def working_directory(image: ImageConfig, settings: RunSettings) -> str:
@@ -66,11 +68,13 @@ def mount_points(settings: RunSettings, image: ImageConfig, root_fd: int | None 
     for device in settings.devices:
         kinds[absolute(device.target, "--device")] = "file"
     directory = working_directory(image, settings)
-    kinds.setdefault(directory if root_fd is None else settle(root_fd, directory, "working directory", targets), "dir")
+    directory = directory if root_fd is None else settle(root_fd, directory, "working directory", targets)
+    purposes = {} if directory in kinds else {directory: "working directory"}
+    kinds.setdefault(directory, "dir")
     covers = {"/proc", "/dev", "/sys", *targets}
     modes = {place.target: mounts.tmpfs_mode(place.setting) for place in places if place.setting.type == "tmpfs"}
     made = [
-        MountPoint(path=path, kind=kind, mode=modes.get(path, 0o755))
+        MountPoint(path=path, kind=kind, mode=modes.get(path, 0o755), purpose=purposes.get(path, "mount at"))
         for path, kind in kinds.items()
         if path != "/" and not any(path != cover and below(path, cover) for cover in covers)
     ]

@@ -227,10 +227,13 @@ def test_exec_has_the_containers_environment_and_its_own(tmp_path: Path) -> None
 
 def test_a_file_where_a_mount_needs_a_directory_is_one_clear_line(tmp_path: Path) -> None:
     from oci.errors import InvalidInput
+    from oci.runtime.settings import MountSetting
 
     def case(store: Store) -> None:
-        with pytest.raises(InvalidInput, match=r"/etc/passwd is no directory in the image"):
+        with pytest.raises(InvalidInput, match=r"^working directory /etc/passwd/x: /etc/passwd is no directory in the"):
             container_of(store, "true", workdir="/etc/passwd/x")
+        with pytest.raises(InvalidInput, match=r"^mount at /etc/passwd: /etc/passwd is no directory in the image"):
+            container_of(store, "true", mounts=(MountSetting(type="tmpfs", target="/etc/passwd"),))
         assert os.listdir(f"{store.root}/containers") == []
 
     everywhere(case, "root", tmp_path)
