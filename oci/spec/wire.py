@@ -109,7 +109,11 @@ def dumps(value: object) -> bytes:
         except quick_json.NotPlain:
             text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         return text.encode("utf-8")
-    except (ValueError, UnicodeEncodeError) as error:
+    except UnicodeEncodeError as error:
+        begin, end = text.rfind('"', 0, error.start) + 1, text.find('"', error.end)
+        word = text[max(begin, error.start - 80) : min(end, error.end + 80)]
+        raise InvalidDocument(f"can't be written as JSON: '{show(word)}' is not UTF-8") from None
+    except ValueError as error:
         raise InvalidDocument(f"can't be written as JSON: {error}") from None
 
 

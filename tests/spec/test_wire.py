@@ -183,3 +183,10 @@ def test_field_of_the_wrong_type_is_named_by_its_pointer(read: object, pointer: 
         read(fields)  # type: ignore[operator]
     assert caught.value.pointer == pointer
     assert str(caught.value).startswith("thing")
+
+
+def test_what_utf_8_cannot_say_is_named_by_the_word_that_it_is_in() -> None:
+    with pytest.raises(InvalidDocument, match=r"^document: can't be written as JSON: 'A=\\udcff' is not UTF-8$"):
+        wire.dumps({"args": ["echo", "A=\udcff"], "more": "x"})
+    with pytest.raises(InvalidDocument, match=r"JSON: 'x{80}\\ud800' is not UTF-8$"):
+        wire.dumps("x" * 1000 + "\ud800")
