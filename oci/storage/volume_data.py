@@ -18,7 +18,7 @@ from oci.changeset.apply import apply_archive
 from oci.changeset.ownership import xattr_kept
 from oci.changeset.removal import DIRECTORY
 from oci.changeset.scan import Data, Scan
-from oci.errors import show
+from oci.errors import TarError, show
 from oci.linux.sync import sync_file_system
 from oci.storage.folders import new_folder
 from oci.tar import END, Entry, encode, padding
@@ -27,6 +27,7 @@ from oci.tar.writer import encode_sparse
 __all__ = ["archive", "filled", "image_content"]
 
 BATCH = 256 << 10  # bytes that are handed on as one piece
+_BLOCK = 512
 
 Warn = Callable[[str], object]
 
@@ -80,8 +81,23 @@ def filled(
     with new_folder(parent) as path:
         fd = os.open(path, DIRECTORY)
         try:
-            apply_archive(chunks, fd, rootless=rootless, warn=warn)
+            apply_archive(_with_its_end(chunks), fd, rootless=rootless, warn=warn)
             sync_file_system(fd)
         finally:
             os.close(fd)
         yield path
+
+
+def _with_its_end(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """A tar as it comes; TarError if it stops short of the zero block that ends one.
+
+    Layers without it are read (oci/tar/reader.py), and have a digest to tell that they are whole. This may be the end
+    of a pipe whose other end failed, and what is imported takes the place of data.
+    """
+    tail, length = b"", 0
+    for chunk in chunks:
+        length += len(chunk)
+        tail = (tail + chunk[-_BLOCK:])[-_BLOCK:]
+        yield chunk
+    if tail != bytes(_BLOCK):
+        raise TarError(length, "it stops without the mark that ends an archive" if length else "there is nothing")

@@ -110,6 +110,25 @@ def test_a_bad_archive_makes_no_volume(ocikit: Run, run: Run, tmp_path: Path) ->
     assert run("volume", "import", "data", tmp_path / "none.tar").status == 2
 
 
+def test_an_archive_that_was_cut_off_replaces_nothing(ocikit: Run, run: Run, store: Path, tmp_path: Path) -> None:
+    ocikit("volume", "create", "data")
+    for name in ("one", "two"):
+        (store / "volumes/data/data" / name).write_text("precious")
+    ocikit("volume", "export", "data", "-o", tmp_path / "whole.tar")
+    whole = (tmp_path / "whole.tar").read_bytes()
+    two = whole.index(b"two\0") // 512 * 512
+    for cut in (0, two):  # a pipe whose other end failed: before the first member, and between two
+        (tmp_path / "cut.tar").write_bytes(whole[:cut])
+        result = run("volume", "import", "--force", "data", tmp_path / "cut.tar")
+        assert (result.status, result.out) == (1, "")
+        assert result.error.startswith(f"error: bad tar archive at byte {cut}: ")
+        assert run("volume", "import", "new", tmp_path / "cut.tar").status == 1
+    assert sorted(path.name for path in (store / "volumes/data/data").iterdir()) == ["one", "two"]
+    assert ocikit("volume", "ls", "-q").out == "data\n"
+    (tmp_path / "short.tar").write_bytes(whole.rstrip(b"\0") + bytes(512 - len(whole.rstrip(b"\0")) % 512 + 512))
+    ocikit("volume", "import", "--force", "data", tmp_path / "short.tar")  # one block for two will do
+
+
 def test_prune_says_what_goes(ocikit: Run) -> None:
     ocikit("volume", "create", "named")
     name = ocikit("volume", "create").out.strip()
