@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from oci.cli.failures import UsageError
 from oci.cli.lazily import Annotated, Any, typer
 from oci.cli.many import each
 from oci.cli.session import Session
-from oci.cli.storing import open_store, store_root
+from oci.cli.storing import has_store, open_store
 from oci.errors import InvalidInput, VolumeNotFound, show
 
 TYPE_CHECKING = False
@@ -107,7 +106,7 @@ def ls(
       ocikit volume ls --json
     """
     session = Session.of(context)
-    if not os.path.lexists(f"{store_root(session)}/store.db"):  # nothing is made by looking
+    if not has_store(session):  # nothing is made by looking
         if json:
             output.document([])
         elif not only_names:

@@ -249,8 +249,17 @@ class State:
 
 
 def is_store(root: str) -> bool:
-    """Whether there is a store at `root`, of which the database is the sign; nothing is made by looking."""
-    return os.path.lexists(f"{root}/{DATABASE}")
+    """Whether there is a store at `root`, of which the database is the sign; nothing is made by looking.
+
+    A place that can't be looked at (another user's, a file) is a StoreError: nobody knows what there is.
+    """
+    try:
+        os.lstat(f"{root}/{DATABASE}")
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise StoreError(root, f"can't be looked at ({error.strerror}); choose another store with --root") from None
+    return True
 
 
 def _sqlite3() -> Any:

@@ -64,6 +64,9 @@ def test_looking_makes_no_store(ocikit: Run, run: Run, store: Path) -> None:
     run("inspect", "app")
     run("ls", "app")
     assert not store.exists()
+    store.write_text("not a folder")
+    for words in (["ls"], ["ps"], ["volume", "ls"]):
+        assert "store: can't be looked at (Not a directory); choose another" in run(*words).error
 
 
 def test_pull_keeps_an_image_under_a_whole_name(ocikit: Run, images: Path, store: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from oci.errors import StoreError
 from oci.storage.schema import STEPS
-from oci.storage.state import State
+from oci.storage.state import State, is_store
 from oci.storage.store import Store
 from tests.support.users import as_user, in_child
 
@@ -148,6 +148,24 @@ def test_a_place_that_can_not_be_made_is_one_line(tmp_path: Path) -> None:
         return str(caught.value)
 
     assert as_user(work).endswith("choose another place with --root")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
+def test_a_place_that_can_not_be_looked_at_is_not_one_without_a_store(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with Store.open(tmp_path / "store", clock=lambda: 1):
+        pass
+    tmp_path.chmod(0o755)
+    assert not is_store(str(tmp_path / "none"))
+    with pytest.raises(StoreError, match=r"file: can't be looked at \(Not a directory\); choose another store"):
+        is_store(str(tmp_path / "file"))
+
+    def look() -> str:
+        with pytest.raises(StoreError) as caught:
+            is_store(str(tmp_path / "store"))
+        return str(caught.value)
+
+    assert "store: can't be looked at (Permission denied)" in as_user(look)
 
 
 def test_a_folder_with_something_else_in_it_is_no_store(tmp_path: Path) -> None:
