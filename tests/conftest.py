@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
+from tests.support.peers import vfs_store  # noqa: E402 - found by the path that was just set
 from tests.support.scripted import ScriptedServer  # noqa: E402 - found by the path that was just set
 
 # A shell gives what it starts in the background a SIGINT that is ignored, and programs hand that on.
@@ -37,3 +38,10 @@ def other() -> Iterator[ScriptedServer]:
     """One more of them, elsewhere: a storage, a token service, an attacker."""
     with ScriptedServer() as made:
         yield made
+
+
+@pytest.fixture
+def vfs() -> Iterator[list[str]]:
+    """Options of podman and buildah: a store that no other test has."""
+    with vfs_store() as options:
+        yield options

@@ -91,10 +91,11 @@ def test_umoci_unpacks_what_we_write_to_the_same_tree(layout: Path, tmp_path: Pa
 
 
 @needs_root
-def test_buildah_mounts_what_we_write_as_the_same_tree(layout: Path, tmp_path: Path) -> None:
+def test_buildah_mounts_what_we_write_as_the_same_tree(layout: Path, tmp_path: Path, vfs: list[str]) -> None:
     need_buildah()
-    buildah = ["buildah", "--root", tmp_path / "store", "--runroot", tmp_path / "run", "--storage-driver", "vfs"]
-    name = peer(*buildah, "from", "--pull-never", f"oci:{layout}:app").strip()
+    buildah = ["buildah", *vfs]
+    # It makes a name of the path, which must be lower-case.
+    name = peer(*buildah, "from", "--pull-never", f"oci:{layout.name}:app", cwd=layout.parent).strip()
     try:
         mounted = Path(peer(*buildah, "mount", name).strip())
         ocikit("unpack", f"oci:{layout}:app", tmp_path / "ours")

@@ -16,7 +16,7 @@ import pytest
 from oci.runtime import capabilities
 from oci.runtime.settings import MountSetting, RunSettings
 from tests.support.boxes import contain, make_root
-from tests.support.peers import need, need_podman, peer
+from tests.support.peers import need, need_podman, peer, vfs_store
 
 PYTHON = "/usr/bin/python3"
 FOLDERS = tuple(folder for folder in ("/usr", "/lib", "/lib64") if os.path.isdir(folder))
@@ -74,26 +74,27 @@ def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
     if os.geteuid() != 0:
         pytest.skip("needs root, as the containers that it is compared with")
     place = tmp_path_factory.mktemp("podman")
-    store = ["podman", "--root", place / "root", "--runroot", place / "run", "--storage-driver", "vfs"]
-    tree = place / "tree"
-    tree.mkdir()
-    make_root(str(tree))
-    for folder in FOLDERS:
-        (tree / folder.strip("/")).mkdir()
-    peer("tar", "-cf", place / "tree.tar", "-C", tree, ".")
-    peer(*store, "import", place / "tree.tar", "box:1")
-    how = ["--runtime", "runc", "--cgroup-manager", "cgroupfs", "run", "--rm", "--network", "host"]
-    limits = ["--ulimit", "nofile=1000:1000", "--ulimit", "nproc=1000:1000"]  # its own are above ours
+    with vfs_store() as where:
+        store = ["podman", *where]
+        tree = place / "tree"
+        tree.mkdir()
+        make_root(str(tree))
+        for folder in FOLDERS:
+            (tree / folder.strip("/")).mkdir()
+        peer("tar", "-cf", place / "tree.tar", "-C", tree, ".")
+        peer(*store, "import", place / "tree.tar", "box:1")
+        how = ["--runtime", "runc", "--cgroup-manager", "cgroupfs", "run", "--rm", "--network", "host"]
+        limits = ["--ulimit", "nofile=1000:1000", "--ulimit", "nproc=1000:1000"]  # its own are above ours
 
-    def run(*words: object, options: tuple[str, ...] = ()) -> str:
-        return peer(*store, *how, *limits, *options, "box:1", *words)
+        def run(*words: object, options: tuple[str, ...] = ()) -> str:
+            return peer(*store, *how, *limits, *options, "box:1", *words)
 
-    try:
-        run("true")
-    except AssertionError as error:
-        pytest.skip(f"podman runs no container here: {str(error)[:200]}")
-    yield run
-    subprocess.run([*map(str, store), "rmi", "--all", "--force"], capture_output=True, check=False)
+        try:
+            run("true")
+        except AssertionError as error:
+            pytest.skip(f"podman runs no container here: {str(error)[:200]}")
+        yield run
+        subprocess.run([*store, "rmi", "--all", "--force"], capture_output=True, check=False)
 
 
 def status_of(text: str) -> dict[str, str]:

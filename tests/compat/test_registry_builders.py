@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,23 +36,12 @@ def source(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def run() -> Iterator[Path]:
-    """A folder with a short name: podman takes no longer one than 50 characters."""
-    with tempfile.TemporaryDirectory(prefix="run-") as folder:
-        yield Path(folder)
-
-
-def store(tmp_path: Path, run: Path) -> list[object]:
-    return ["--root", tmp_path / "store", "--runroot", run, "--storage-driver", "vfs"]
-
-
 @pytest.mark.parametrize("form", ["oci", "docker"])
 def test_what_buildah_pushes_we_unpack_as_buildah_mounts_it(
-    there: Place, source: Path, tmp_path: Path, run: Path, form: str
+    there: Place, source: Path, tmp_path: Path, vfs: list[str], form: str
 ) -> None:
     need_buildah()
-    buildah = ["buildah", *store(tmp_path, run)]
+    buildah = ["buildah", *vfs]
     name = peer(*buildah, "from", "scratch", env=there.env).strip()
     try:
         peer(*buildah, "copy", name, source, "/opt", env=there.env)
@@ -70,10 +58,10 @@ def test_what_buildah_pushes_we_unpack_as_buildah_mounts_it(
         peer(*buildah, "rm", "--all", env=there.env)
 
 
-def test_what_we_push_buildah_pulls_and_mounts(there: Place, source: Path, tmp_path: Path, run: Path) -> None:
+def test_what_we_push_buildah_pulls_and_mounts(there: Place, source: Path, tmp_path: Path, vfs: list[str]) -> None:
     need_buildah()
     there.ocikit("append", "scratch", f"{source}:/opt", "-t", there.name("ours"))
-    buildah = ["buildah", *store(tmp_path, run)]
+    buildah = ["buildah", *vfs]
     name = peer(*buildah, "from", "--tls-verify=false", there.name("ours"), env=there.env).strip()
     try:
         mounted = Path(peer(*buildah, "mount", name, env=there.env).strip())
@@ -84,11 +72,11 @@ def test_what_we_push_buildah_pulls_and_mounts(there: Place, source: Path, tmp_p
         peer(*buildah, "rm", "--all", env=there.env)
 
 
-def test_podman_pulls_ours_and_pushes_it_on_to_us(there: Place, source: Path, tmp_path: Path, run: Path) -> None:
+def test_podman_pulls_ours_and_pushes_it_on_to_us(there: Place, source: Path, tmp_path: Path, vfs: list[str]) -> None:
     need("podman")
     need_mountable_root("podman")
     there.ocikit("append", "scratch", f"{source}:/opt", "-t", there.name("ours"))
-    podman = ["podman", *store(tmp_path, run), "--cgroup-manager", "cgroupfs"]
+    podman = ["podman", *vfs, "--cgroup-manager", "cgroupfs"]
     peer(*podman, "pull", "--tls-verify=false", there.name("ours"), env=there.env)
     tagged = there.name("ours").removeprefix("docker://")
     peer(*podman, "push", "--tls-verify=false", tagged, there.name("theirs"), env=there.env)

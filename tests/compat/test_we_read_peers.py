@@ -118,9 +118,9 @@ def test_archives_of_skopeo_are_read_in_place(umoci_layout: Path, tmp_path: Path
 
 @needs_root
 @pytest.mark.parametrize("form", ["oci", "docker"])
-def test_an_image_of_buildah_unpacks_as_buildah_mounts_it(tmp_path: Path, form: str) -> None:
+def test_an_image_of_buildah_unpacks_as_buildah_mounts_it(tmp_path: Path, form: str, vfs: list[str]) -> None:
     need_buildah()
-    buildah = ["buildah", "--root", tmp_path / "store", "--runroot", tmp_path / "run", "--storage-driver", "vfs"]
+    buildah = ["buildah", *vfs]
     name = peer(*buildah, "from", "scratch").strip()
     source = tmp_path / "source"
     (source / "deep/er").mkdir(parents=True)

@@ -6,6 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -38,6 +41,17 @@ def need_podman() -> None:
     need("podman")
     if os.geteuid() != 0 and subprocess.run(["unshare", "--user", "true"], capture_output=True).returncode != 0:
         pytest.skip("podman needs user namespaces, which this user can't make here")
+
+
+@contextmanager
+def vfs_store() -> Iterator[list[str]]:
+    """A store of podman's or buildah's that no other test has: the options that say where it is.
+
+    They take no run directory with a longer name than 50 characters, so that of the temporary files may be too long.
+    """
+    place = "/tmp" if len(tempfile.gettempdir()) > 30 else None
+    with tempfile.TemporaryDirectory(prefix="pm-", dir=place, ignore_cleanup_errors=True) as folder:
+        yield ["--root", f"{folder}/root", "--runroot", f"{folder}/run", "--storage-driver", "vfs"]
 
 
 def peer(*command: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -171,23 +170,19 @@ def test_we_work_in_umocis_layout(tmp_path: Path, source: Path) -> None:
 
 @needs("podman")
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root for podman's vfs storage")
-def test_podman_loads_what_we_write_and_we_read_what_it_saves(source: Path, tmp_path: Path) -> None:
+def test_podman_loads_what_we_write_and_we_read_what_it_saves(source: Path, tmp_path: Path, vfs: list[str]) -> None:
     need_mountable_root("podman")
-    short = tempfile.mkdtemp(prefix="pm")  # podman takes no run directory with a longer name than 50 characters
-    podman = ["podman", "--root", f"{short}/root", "--runroot", f"{short}/run", "--storage-driver", "vfs"]
+    podman = ["podman", *vfs]
     run(f"oci:{source}:v1", f"docker-archive:{tmp_path}/d.tar:localhost/box:v1")
     run(f"oci:{source}:v1", f"oci-archive:{tmp_path}/o.tar:v2")
-    try:
-        loaded = call(*podman, "load", "-q", "-i", tmp_path / "d.tar")
-        if "localhost/box:v1" not in loaded:
-            pytest.skip("podman does not load images here")
-        call(*podman, "load", "-q", "-i", tmp_path / "o.tar")
-        for form in ("docker-archive", "oci-archive"):
-            call(*podman, "save", "-q", "--format", form, "-o", tmp_path / f"{form}.tar", "localhost/box:v1")
-            run(f"{form}:{tmp_path}/{form}.tar", f"oci:{tmp_path}/back:{form}")
-            assert insides(tmp_path / "back", form)[1] == insides(source, "v1")[1]
-    finally:
-        shutil.rmtree(short, ignore_errors=True)
+    loaded = call(*podman, "load", "-q", "-i", tmp_path / "d.tar")
+    if "localhost/box:v1" not in loaded:
+        pytest.skip("podman does not load images here")
+    call(*podman, "load", "-q", "-i", tmp_path / "o.tar")
+    for form in ("docker-archive", "oci-archive"):
+        call(*podman, "save", "-q", "--format", form, "-o", tmp_path / f"{form}.tar", "localhost/box:v1")
+        run(f"{form}:{tmp_path}/{form}.tar", f"oci:{tmp_path}/back:{form}")
+        assert insides(tmp_path / "back", form)[1] == insides(source, "v1")[1]
 
 
 @needs("tar")
