@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
-import shutil
 import socket
 import subprocess
+import tarfile
+import tempfile
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -21,7 +24,7 @@ from oci.storage.store import Store
 from tests.support.images import tar
 from tests.support.peers import need
 from tests.support.trees import differences, snapshot
-from tests.support.users import as_user
+from tests.support.users import NOBODY, as_user
 from tests.support.volumes import fill, image, use
 
 ROOT = os.geteuid() == 0
@@ -202,18 +205,14 @@ def test_sockets_are_left_out_with_a_word(store: Store) -> None:
 
 @pytest.mark.skipif(not ROOT, reason="root becomes an ordinary user for this")
 def test_an_ordinary_user_keeps_owners_as_notes() -> None:
-    base = Path(as_user(_rootless_round_trip))
-    shutil.rmtree(base)
+    import_module("sqlite3")  # that user may not be able to read Python's library
+    with tempfile.TemporaryDirectory(prefix="ocikit-volumes-") as base:
+        os.chown(base, NOBODY, NOBODY)
+        as_user(_rootless_round_trip, base)
 
 
-def _rootless_round_trip() -> str:
-    import tempfile
-
-    base = tempfile.mkdtemp(prefix="ocikit-volumes-")
+def _rootless_round_trip(base: str) -> None:
     with Store.open(f"{base}/store", clock=lambda: 1) as store:
-        import io
-        import tarfile
-
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w") as archive:
             info = tarfile.TarInfo("owned")
@@ -224,4 +223,3 @@ def _rootless_round_trip() -> str:
         again = io.BytesIO(b"".join(store.volumes.export("data")))
         (member,) = [one for one in tarfile.open(fileobj=again) if one.name.endswith("owned")]
         assert (member.uid, member.gid) == (12, 34)
-    return base
