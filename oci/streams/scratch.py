@@ -14,6 +14,8 @@ from oci.streams.atomic import TEMPORARY
 
 __all__ = ["scratch_folder"]
 
+TRIES = 3  # a program that was killed may have a child that writes a last line
+
 
 @contextmanager
 def scratch_folder(parent: str) -> Iterator[str]:
@@ -45,12 +47,14 @@ def _make(parent: str) -> tuple[str, int]:
 
 
 def _remove(path: str) -> None:
-    with suppress(OSError):
-        for name in os.listdir(path):
-            if os.path.isdir(f"{path}/{name}") and not os.path.islink(f"{path}/{name}"):
-                import shutil
+    for _ in range(TRIES):
+        with suppress(OSError):
+            for name in os.listdir(path):
+                if os.path.isdir(f"{path}/{name}") and not os.path.islink(f"{path}/{name}"):
+                    import shutil
 
-                shutil.rmtree(f"{path}/{name}", ignore_errors=True)
-            else:
-                os.unlink(f"{path}/{name}")
-        os.rmdir(path)
+                    shutil.rmtree(f"{path}/{name}", ignore_errors=True)
+                else:
+                    os.unlink(f"{path}/{name}")
+            os.rmdir(path)
+            return
