@@ -205,7 +205,8 @@ def test_sockets_are_left_out_with_a_word(store: Store) -> None:
 
 @pytest.mark.skipif(not ROOT, reason="root becomes an ordinary user for this")
 def test_an_ordinary_user_keeps_owners_as_notes() -> None:
-    import_module("sqlite3")  # that user may not be able to read Python's library
+    for name in ("ctypes", "sqlite3"):
+        import_module(name)  # that user may not be able to read Python's library
     with tempfile.TemporaryDirectory(prefix="ocikit-volumes-") as base:
         os.chown(base, NOBODY, NOBODY)
         as_user(_rootless_round_trip, base)
