@@ -2,9 +2,9 @@
 
 `from oci.lazily import re` in place of `import re`: a short command that meets no pattern, number or document that
 needs it doesn't pay for it. Measured on `ocikit create`, milliseconds of CPU where an interpreter that does nothing
-takes 10: `re` with the `enum` it needs 5, `typing` 3, `hashlib` (it loads OpenSSL) 3, `json` 2, `signal` 1.5
-(docs/adr/0014-first-milliseconds.md). Only for modules on the way of such a command; and only for names that are
-looked up in functions: a decorator, a base class or a constant would import the module at once.
+takes 10: `subprocess` 11, `re` with the `enum` it needs 5, `typing` 3, `hashlib` (it loads OpenSSL) 3, `json` 2,
+`signal` 1.5 (docs/adr/0014-first-milliseconds.md). Only for modules on the way of such a command; and only for names
+that are looked up in functions: a decorator, a base class or a constant would import the module at once.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import json
     import re
     import signal
+    import subprocess
 else:
 
     class _Module:
@@ -28,6 +29,6 @@ else:
             self.__dict__.update(module.__dict__)
             return getattr(module, attribute)
 
-    hashlib, json, re, signal = map(_Module, ("hashlib", "json", "re", "signal"))
+    hashlib, json, re, signal, subprocess = map(_Module, ("hashlib", "json", "re", "signal", "subprocess"))
 
-__all__ = ["hashlib", "json", "re", "signal"]
+__all__ = ["hashlib", "json", "re", "signal", "subprocess"]

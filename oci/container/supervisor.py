@@ -80,7 +80,8 @@ def _preload() -> None:
     import oci.drivers.overlay
     import oci.drivers.probe
     import oci.layout.documents
-    import oci.runtime.seccomp  # noqa: F401 - for later
+    import oci.runtime.seccomp
+    import oci.runtime.spawning  # noqa: F401 - for later
 
 
 def _receive(connection: socket.socket) -> tuple[Mapping[str, Any] | None, int]:
@@ -109,7 +110,7 @@ class Supervisor:
         self._container = Container.find(store, order["id"])
         self._before = self._container.row
         self._settings = self._container.settings
-        self._runtime = Runtime(Found.from_json(order["runtime"]), runtime_folder(store))
+        self._runtime = Runtime(Found.from_json(order["runtime"]), runtime_folder(store), alone=True)
         self._driver = self._container.driver
         self._folder = self._container.folder
         self._folder_fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import os
 import select
-import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 
 from oci.errors import RuntimeFailed, show
-from oci.lazily import re
+from oci.lazily import re, subprocess
 from oci.linux.process import pidfd_open
 from oci.runtime.failures import GONE, MAX_LOG, NOT_RUNNING, failure, message_of
 from oci.runtime.found import Found
@@ -57,10 +56,14 @@ class Streams(Record):
 
 
 class Runtime:
-    """runc or crun with one folder for its state (`--root`), made when it isn't there."""
+    """runc or crun with one folder for its state (`--root`), made when it isn't there.
 
-    def __init__(self, found: Found, folder: str) -> None:
+    `alone`: this process is a supervisor, as spawning.py wants it.
+    """
+
+    def __init__(self, found: Found, folder: str, *, alone: bool = False) -> None:
         self.found, self.folder = found, os.path.abspath(folder)  # the runtime stands in /
+        self._alone = alone
 
     def create(
         self,
@@ -187,7 +190,13 @@ class Runtime:
                 log = "/proc/self/fd/0" if scratch is None else f"{scratch}/log"
                 command = [self.found.path, "--root", self.folder, "--log", log, "--log-format", "json", verb, *words]
                 used = streams or Streams(stdin=memory)
-                status, printed = run(self.found.name, verb, command, used, seconds, output, given, before)
+                if self._alone and not output and given is None and before is None:
+                    from oci.runtime.spawning import run_alone
+
+                    three = (used.stdin, used.stdout, used.stderr)
+                    status, printed = run_alone(self.found.name, verb, command, three, ENVIRONMENT, seconds), b""
+                else:
+                    status, printed = run(self.found.name, verb, command, used, seconds, output, given, before)
                 said = "" if status == 0 else _message(memory, log)
             finally:
                 if memory is not None:

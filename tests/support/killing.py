@@ -30,6 +30,7 @@ from tests.support.commands import Result
 __all__ = ["SUPERVISORS", "Shop", "arm", "children", "supervisors"]
 
 EFFECTS = ("write", "fsync", "rename", "mkdir", "unlink", "rmdir", "symlink", "link", "mkfifo", "chmod", "pwrite")
+EFFECTS += ("posix_spawn", "waitpid")
 PATIENCE = 20.0  # seconds for what goes on by itself after a kill
 SUPERVISORS = "all supervisors"
 _MARK = b"ocikit-supervisor"  # among the arguments of a supervisor
