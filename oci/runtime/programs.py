@@ -1,4 +1,4 @@
-"""Whether the program of a container can be run at all: what a runtime tells late, or to the wrong ears.
+"""Whether a program and its working directory are there, and can be used: what a runtime tells late, or to the wrong ears.
 
 runc and crun look for the program themselves, but what they say of it they write on the container's own stderr as well,
 into its log. And a file that the kernel won't execute fails in the container's last step before it is the program, when
@@ -51,6 +51,7 @@ def check_program(
     if words[:2] == [INIT_TARGET, "--"]:
         words = words[2:]
     mounted = {mount["destination"] for mount in mounts}
+    _check_directory(root_fd, process["cwd"], mounted)
     found = _find(root_fd, words[0], process["env"], process["cwd"], mounted)
     if found is None:
         return
@@ -61,6 +62,22 @@ def check_program(
         _check_machine(path, head, machine)
     elif not _foreign_programs():
         raise RuntimeFailed(f"{show(path)}: can't be run: not a program for this machine", status=126)
+
+
+def _check_directory(root_fd: int, path: str, mounted: Collection[str]) -> None:
+    """The working directory: one that isn't there is told by the runtime in the container's last step too."""
+    if any(below(path, place) for place in mounted):
+        return
+    from oci.linux.files import open_in_root
+
+    try:
+        os.close(open_in_root(root_fd, path, os.O_PATH | os.O_DIRECTORY))
+    except FileNotFoundError:
+        raise RuntimeFailed(f"working directory {show(path)}: no such directory in the container", status=127) from None
+    except NotADirectoryError:
+        raise RuntimeFailed(f"working directory {show(path)}: not a directory", status=126) from None
+    except OSError:
+        return
 
 
 def _find(root_fd: int, word: str, env: Sequence[str], cwd: str, mounted: Collection[str]) -> tuple[str, bytes] | None:

@@ -90,6 +90,15 @@ def test_relative_to_the_working_directory(root: int) -> None:
         check(root, "./text")
 
 
+def test_a_working_directory_that_is_not_there(root: int) -> None:
+    check(root, "sh", cwd="/link")
+    check(root, "sh", cwd="/data/new", mounts=["/data"])
+    for cwd, status, reason in (("/no/such", 127, "no such directory in the"), ("/bin/text", 126, "not a directory")):
+        with pytest.raises(RuntimeFailed, match=f"^working directory {cwd}: {reason}") as caught:
+            check(root, "sh", cwd=cwd)
+        assert caught.value.status == status
+
+
 def test_what_is_not_sure_is_left_to_the_runtime(root: int) -> None:
     check(root, "/loop")
     process = {"args": ["text"], "env": ["PATH=:bin:/bin"], "cwd": "/"}
