@@ -1,4 +1,4 @@
-"""Whether a program and its working directory are there, and can be used: what a runtime tells late, or to the wrong ears.
+"""Whether a program and its working directory are there and can be used: what a runtime tells late, or elsewhere too.
 
 runc and crun look for the program themselves, but what they say of it they write on the container's own stderr as well,
 into its log. And a file that the kernel won't execute fails in the container's last step before it is the program, when
