@@ -101,7 +101,7 @@ TABLE: tuple[Command, ...] = (
     *_rows("Containers", "running", "ExecCommand", exec_="Run one more command in a running container."),
     *_rows(
         "Containers",
-        "running",
+        "stopping",
         stop="Stop running containers: their stop signal, then SIGKILL.",
         kill="Send a signal to running containers.",
         wait="Wait until containers have ended, and print their exit statuses.",

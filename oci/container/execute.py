@@ -1,21 +1,21 @@
-"""`exec`: one more process in a running container, with our own descriptors as its stdio.
+"""`exec`: one more process in a running container, with our streams as its stdio.
 
 The runtime starts it detached; this process, a subreaper meanwhile, becomes its parent and learns how it ended. Without
-a terminal nothing stands between it and our stdin, stdout and stderr. With one (`tty`), its terminal is ours by way of
-exec_terminal.py. Signals that reach us go to it.
+a terminal it has pipes to us (exec_streams.py). With one (`tty`), its terminal is ours by way of exec_terminal.py.
+Signals that reach us go to it.
 """
 
 from __future__ import annotations
 
 import os
-import select
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 
 from oci.container.console import ConsoleSocket
 from oci.container.container import Container
+from oci.container.exec_streams import ExecStreams
 from oci.container.runtimes import runtime_of
 from oci.container.status import reconcile
 from oci.errors import RuntimeFailed, StoreError, WrongState
@@ -47,7 +47,7 @@ class ExecSettings(Record):
     detach_keys: str | None = None
 
 
-def execute(container: Container, settings: ExecSettings, *, runtime: Runtime | None = None) -> int:
+def execute(container: Container, settings: ExecSettings) -> int:
     """Run it with this process's descriptors 0, 1, 2; its exit status (0 when detached, or left by the detach keys).
 
     Raises WrongState when the container doesn't run, RuntimeFailed (status 126 or 127 when it can't be started).
@@ -67,9 +67,16 @@ def execute(container: Container, settings: ExecSettings, *, runtime: Runtime | 
     try:
         if settings.tty:
             return _with_terminal(container, settings, runtime, document)
-        with _told_of_its_end(container, row.init):
-            pid = runtime.exec(container.id, document, stdin=0 if settings.interactive else None, stdout=1, stderr=2)
-        return _status_of(_follow(pid))
+        streams = ExecStreams(0 if settings.interactive else None, 1, 2)
+        try:
+            with _told_of_its_end(container, row.init):
+                pid = runtime.exec(
+                    container.id, document, stdin=streams.stdin, stdout=streams.stdout, stderr=streams.stderr
+                )
+            streams.handed_over()
+            return _status_of(_follow(pid, streams.relay, forward=True))
+        finally:
+            streams.close()
     finally:
         process.subreaper(False)
 
@@ -141,16 +148,12 @@ def _with_terminal(container: Container, settings: ExecSettings, runtime: Runtim
         os.close(master)
 
 
-def _follow(pid: int, relay: Callable[[int], None] | None = None) -> int:
-    """Wait for our new child, with signals passed on; what waitpid(2) says of it."""
+def _follow(pid: int, relay: Callable[[int], None], *, forward: bool = False) -> int:
+    """Move bytes until our new child has ended, with `forward` passing signals on; what waitpid(2) says of it."""
     pidfd = process.pidfd_open(pid)
     try:
-        if relay is not None:
+        with _forwarding(pidfd) if forward else nullcontext():
             relay(pidfd)
-        else:
-            with _forwarding(pidfd) as woken:
-                while not any(fd == pidfd for fd, _ in woken()):
-                    pass
         return os.waitpid(pid, 0)[1]
     finally:
         os.close(pidfd)
@@ -162,12 +165,10 @@ def _status_of(status: int) -> int:
 
 
 @contextmanager
-def _forwarding(pidfd: int) -> Iterator[Callable[[], list[tuple[int, int]]]]:
-    """Pass signals on to a process, as long as the block is; gives a function that waits for its end or a signal."""
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
+def _forwarding(pidfd: int) -> Iterator[None]:
+    """Pass signals on to a process, as long as the block is."""
     if threading.current_thread() is not threading.main_thread():
-        yield poll.poll
+        yield
         return
 
     def pass_on(number: int, _: object) -> None:
@@ -176,7 +177,7 @@ def _forwarding(pidfd: int) -> Iterator[Callable[[], list[tuple[int, int]]]]:
 
     before = {number: signal.signal(number, pass_on) for number in FORWARDED}
     try:
-        yield poll.poll
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
