@@ -187,7 +187,7 @@ def remove(container: Container, *, force: bool = False, volumes: bool = False) 
 
 
 def _see_end(container: Container, *, locked: bool = False, force: bool = False) -> None:
-    """Until the row says how it ended, for its first process is gone. `force`: kill a supervisor that doesn't say it."""
+    """Until the row says how it ended, for its first process is gone. `force`: kill a supervisor that keeps silent."""
     deadline = time.monotonic() + SETTLE
     while True:
         try:
