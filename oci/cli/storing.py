@@ -24,6 +24,7 @@ from oci.errors import ConfigurationError, ContainerNotFound, RefNotFound, Store
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.cli.session import Session
+    from oci.linux.idmaps import IdMaps
     from oci.runtime.runc import Runtime
     from oci.spec.reference import StoreRef
     from oci.storage.containers import ContainerRow
@@ -113,12 +114,17 @@ def open_store(
     isn't `needed`. With `create=False` a store that isn't there is not made: StoreError.
     """
     root, driver = store_root(session), driver_name(session)
+    maps = None
     if namespace:
         with nullcontext() if needed else suppress(ConfigurationError):
-            enter_namespace(session, create=create)
+            maps = enter_namespace(session, create=create)
     from oci.storage.store import Store
 
     with Store.open(root, driver=driver, clock=time.time_ns, warn=session.warn, create=create) as store:
+        if maps is not None:
+            from oci.storage.owners import settle_owners
+
+            settle_owners(store.state, root, maps, session.warn)
         yield store
 
 
@@ -176,15 +182,16 @@ def open_for_storing(session: Session, reference: StoreRef | None) -> Iterator[I
             yield destination
 
 
-def enter_namespace(session: Session, *, create: bool = False) -> None:
+def enter_namespace(session: Session, *, create: bool = False) -> IdMaps | None:
     """Become root in a user namespace, unless we are root: the one of the store's living containers, else a new one.
 
+    Gives its maps; None where we were root already.
     ConfigurationError says what lacks. With `create` a store that isn't there yet gets the folder for its list of
     processes first, so that two first commands at once share a namespace.
     """
     root = store_root(session)  # before: the default is of who calls, not of who we become
     if os.geteuid() == 0:
-        return
+        return None
     from oci.linux import shared_namespace
 
     run = f"{root}/run"
@@ -192,4 +199,4 @@ def enter_namespace(session: Session, *, create: bool = False) -> None:
         with suppress(OSError):  # opening the store says it better
             os.makedirs(root, 0o700, exist_ok=True)
             os.mkdir(run, 0o700)
-    shared_namespace.enter(run, warn=session.warn)
+    return shared_namespace.enter(run, warn=session.warn)
