@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 
 from oci.container.container import Container
+from oci.container.execute import ExecSettings, execute
 from oci.container.lifecycle import remove, restart, start, stop, wait
 from oci.container.logs import read_logs
 from oci.container.status import status
 from oci.errors import OciError
+from oci.linux import idmaps
 from oci.runtime.settings import MountSetting
 from oci.storage.store import Store
 from tests.support.containers import SLEEP, busybox_store, container_of, start_ready
@@ -199,3 +201,63 @@ def _a_link_in_the_way(store: Store) -> None:
 @pytest.mark.parametrize("who", ["root", "single"])
 def test_a_volumes_place_that_has_become_a_link(who: str, tmp_path: Path) -> None:
     everywhere(_a_link_in_the_way, who, tmp_path, driver="copy")
+
+
+def _given(store: Store) -> None:
+    """Files of this machine as stdin and stdout of an exec: neither to be written by name nor given away."""
+    folder = Path(store.root)
+    given, taken = folder / "given", folder / "taken"
+    given.write_text("given\n")
+    given.chmod(0o400)
+    box = container_of(store, *SLEEP)
+    start_ready(box)
+    script = "cat; for fd in 0 1 2; do readlink /proc/self/fd/$fd; echo broken > /proc/self/fd/0; done; exit 9"
+    settings = ExecSettings(args=("sh", "-c", script), interactive=True)
+    if os.geteuid() == 0 and idmaps.current().identity:
+        settings = settings.replace(user="1000")
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.dup2(os.open(given, os.O_RDONLY), 0)
+            os.dup2(os.open(taken, os.O_RDWR | os.O_CREAT, 0o600), 1)
+            status = execute(box, settings)
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    lines = taken.read_text().splitlines()
+    assert lines[0] == "given"
+    assert [line.partition(":")[0] for line in lines[1:]] == ["pipe", "pipe", "pipe"]
+    assert given.read_text() == "given\n"
+    for path in (given, taken):
+        assert os.stat(path).st_uid == os.geteuid()
+
+
+@pytest.mark.parametrize("who", ["root", "single"])
+def test_exec_hands_no_descriptor_of_ours_over(who: str, tmp_path: Path) -> None:
+    everywhere(_given, who, tmp_path)
+
+
+def _background(store: Store) -> None:
+    """Who goes on behind an exec holds nobody up, and what was written before its end is not lost."""
+    box = container_of(store, *SLEEP)
+    start_ready(box)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.close(reading)
+            os.dup2(writing, 1)
+            os.close(writing)
+            status = execute(box, ExecSettings(args=("sh", "-c", "yes & seq 1 5000 >&2; kill $!; sleep 1000 & exit 8")))
+        finally:
+            os._exit(status)
+    os.close(writing)
+    with open(reading, "rb") as file:
+        assert set(file.read().split()) <= {b"y"}
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 8
+
+
+def test_exec_ends_with_its_process(tmp_path: Path) -> None:
+    everywhere(_background, "root", tmp_path)
