@@ -11,6 +11,9 @@
     progress    bars on a terminal for what takes longer than a second
     bars        how such lines look, at any width
     sources     a reference → an image or layout
-    reports     findings of `verify` as text, JSON, SARIF, JUnit, GitHub annotations
-    layouts  show  copying  checking  building  unpacking      the commands
+    storing     the local store: where it is, as whom and with which driver it is opened
+
+The commands are in modules that the table in `app` names: of images layouts, show, copying, checking, building and
+unpacking; of registries remote, logins, referrers and artifacts; of the store pulling, storing_commands and volumes; of
+containers running, stopping, containers, writable and bundling.
 """
