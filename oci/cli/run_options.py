@@ -66,7 +66,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("--read-only", "", "The container's root file system can't be written."),
     Option("--network --net", "|".join(NETWORKS), "Which network it sees."),
     Option("--publish -p", "[[IP:]HOST:]PORT[/tcp|udp]", "A port of this machine that leads to one of its own.", True),
-    Option("--hostname", "NAME", "Its host name; default: its short ID."),
+    Option("--hostname", "NAME", "Its host name; default: this machine's with its network, else the short ID."),
     Option("--add-host", "NAME:IP", "One more line of /etc/hosts; repeat.", True),
     Option("--dns", "IP", "A name server in place of this machine's; repeat.", True),
     Option("--dns-search", "DOMAIN", "A domain to search names in; repeat.", True),

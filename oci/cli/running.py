@@ -17,7 +17,7 @@ from oci.cli.lazily import Annotated, Any, typer
 from oci.cli.many import each
 from oci.cli.session import Session
 from oci.cli.storing import open_store, runtime_for
-from oci.errors import InvalidInput, OciError, RuntimeFailed, SourceError, show
+from oci.errors import InvalidInput, OciError, RuntimeFailed, SourceError, WrongState, show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def run(
             return
         stdin = settings.stdin_open
         with start_attached(container, runtime=runtime, standby=standby, stdin=stdin) as attachment:
-            status = _followed(container, attachment, stdin=stdin, keys=settings.detach_keys)
+            status = _followed(session, container, attachment, stdin=stdin, keys=settings.detach_keys)
     if status:  # typer is imported only then
         raise typer.Exit(status)
 
@@ -184,13 +184,15 @@ def start(
 ) -> None:
     """Start containers that were made or have ended.
 
-    What one wrote before is still there. With --attach its output comes here, and its exit status becomes ours.
+    What one wrote before is still there. One that runs is left as it is. With --attach its output comes here, and its
+    exit status becomes ours.
 
     \b
     Example:
       ocikit start web
       ocikit start -ai box
     """
+    from oci.container.attach import attach as attach_to_it
     from oci.container.container import Container
     from oci.container.lifecycle import start as start_it
     from oci.container.lifecycle import start_attached
@@ -202,13 +204,23 @@ def start(
             raise UsageError("--attach: one container at a time")
         with docker_statuses(), open_store(session, namespace=True) as store:
             container = Container.find(store, containers[0])
-            with start_attached(container, runtime=runtime_for(session, store), stdin=interactive) as attachment:
-                status = _followed(container, attachment, stdin=interactive, keys=keys)
+            try:
+                begun = start_attached(container, runtime=runtime_for(session, store), stdin=interactive)
+            except WrongState as error:
+                if error.state != "running":
+                    raise
+                begun = attach_to_it(container, stdin=interactive)
+            with begun as attachment:
+                status = _followed(session, container, attachment, stdin=interactive, keys=keys)
         raise typer.Exit(status)
     with open_store(session, namespace=True) as store, each(containers) as todo:
         for name in todo:
             with todo.one():
-                start_it(Container.find(store, name), runtime=runtime_for(session, store))
+                try:
+                    start_it(Container.find(store, name), runtime=runtime_for(session, store))
+                except WrongState as error:
+                    if error.state != "running":
+                        raise
                 print(name)
 
 
@@ -222,14 +234,15 @@ def attach_to(session: Session, name: str, *, no_stdin: bool, detach_keys: str |
         container = Container.find(store, name)
         stdin = container.settings.stdin_open and not no_stdin
         with attach(container, stdin=stdin) as attachment:
-            status = _followed(container, attachment, stdin=stdin, keys=keys)
+            status = _followed(session, container, attachment, stdin=stdin, keys=keys)
     raise typer.Exit(status)
 
 
-def _followed(container: Container, attachment: Attachment, *, stdin: bool, keys: str | None) -> int:
+def _followed(session: Session, container: Container, attachment: Attachment, *, stdin: bool, keys: str | None) -> int:
     """Move bytes until the container ends or is left; the exit status for us."""
     from oci.container.attach import DETACH_KEYS
 
+    _warn_of_typing(session, tty=container.settings.tty, stdin=stdin)
     chosen = keys if keys is not None else container.settings.detach_keys
     ended = attachment.run(0 if stdin else None, 1, 2, detach_keys=DETACH_KEYS if chosen is None else chosen)
     if ended.status is not None:
@@ -237,6 +250,12 @@ def _followed(container: Container, attachment: Attachment, *, stdin: bool, keys
     if ended.detached:
         return 0
     raise RuntimeFailed(f"container {show(container.name)}: {ended.reason or 'nobody saw how it ended'}")
+
+
+def _warn_of_typing(session: Session, *, tty: bool, stdin: bool) -> None:
+    """Docker refuses this, podman warns: a program that waits for the end of its input waits for ever."""
+    if tty and stdin and not os.isatty(0):
+        session.warn("stdin is no terminal: what it holds is typed in the container's, which doesn't see its end")
 
 
 def _keys(text: str | None) -> str | None:
@@ -313,6 +332,7 @@ def exec_(
         privileged=privileged,
         detach_keys=_keys(detach_keys),
     )
+    _warn_of_typing(session, tty=tty, stdin=interactive and not detach)
     with docker_statuses(), open_store(session, namespace=True) as store:
         status = execute(Container.find(store, container), settings)
     raise typer.Exit(status)

@@ -220,7 +220,8 @@ def test_running_containers_are_shown_asked_and_ended(everywhere: Callable[[Case
         assert (result.status, result.out) == (4, "1 /etc\n")
         assert run("exec", "bg", "nosuch").status == 127
         assert ok("exec", "-i", "bg", "cat", stdin="in\n").out == "in\n"
-        assert "is running" in run("start", "bg").error
+        assert ok("start", "bg").out == "bg\n"  # as docker: it is what was wanted
+        assert ok("ps", "--json").json[0]["pid"] == item["pid"]
         assert "is running" in run("rm", "bg").error
         assert ok("stop", "bg").out == "bg\n"
         assert ok("stop", "bg").out == "bg\n"
@@ -428,5 +429,8 @@ def test_a_terminal_is_one_inside_and_can_be_left_and_found_again(everywhere: Ca
             b"\x03",
         )
         assert status == 130
+        result = run("run", "--rm", "-it", "busybox", stdin="exit 6\n")
+        assert result.status == 6
+        assert "warning: stdin is no terminal" in result.err
 
     everywhere(case)
