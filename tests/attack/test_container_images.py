@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from oci.container.create import MAX_STOP_TIMEOUT
 from oci.container.lifecycle import remove, start, stop
 from oci.container.scaffold import make_scaffold
+from oci.container.status import status
 from oci.errors import InvalidInput, LimitExceeded, OciError, RuntimeFailed
 from oci.runtime.inside import MAX_LEVELS
 from oci.runtime.mount_points import MAX_VOLUMES, mount_points
@@ -17,7 +19,7 @@ from oci.runtime.settings import MountSetting, RunSettings
 from oci.storage.images import find
 from tests.support.containers import SLEEP, busybox_store, container_of, start_ready
 from tests.support.images import tar_layer
-from tests.support.namespaces import need_mounts
+from tests.support.namespaces import need_mounts, rootless
 from tests.support.peers import need
 
 
@@ -108,3 +110,38 @@ def test_volumes_that_need_a_million_directories(tmp_path: Path) -> None:
         points = mount_points(RunSettings(mounts=mounts), config)
         with pytest.raises(LimitExceeded, match="for the mount points of a container"):
             make_scaffold(str(tmp_path / "init"), layers, store.driver.form, points)
+
+
+HOSTILE: tuple[tuple[dict[str, tuple[str, str]], dict[str, Any], str], ...] = (
+    ({"etc/passwd": ("symlink", "/proc/kmsg")}, {}, "the image's /etc/passwd leads to"),
+    ({"etc/group": ("fifo", "")}, {}, "the image's /etc/group is not a file"),
+    ({"etc/hosts": ("symlink", "/proc/uptime")}, {}, "the image's /etc/hosts leads to"),
+    ({"dev": ("symlink", "/")}, {}, "/dev"),
+    ({"proc": ("symlink", "../../..")}, {}, "/proc is a link"),
+    ({"way": ("symlink", "/proc/self/fd/7")}, {"WorkingDir": "/way"}, "process's own folder"),
+    ({}, {"WorkingDir": "/proc/self/fd/7"}, "process's own folder"),
+    ({"way": ("symlink", "proc")}, {"Volumes": {"/way/sys": {}}}, "nothing can be mounted in /proc"),
+    ({}, {"Volumes": {"/dev": {}}}, "a container has its own devices there"),
+    ({}, {"Volumes": {"../x": {}}}, "an absolute path is needed"),
+    ({}, {"Entrypoint": ["/etc"]}, "a directory, not a program"),
+    ({}, {"User": "1:999999999999999999999"}, "has no group"),
+)
+
+
+def _all_refused() -> None:
+    for number, (entries, config, reason) in enumerate(HOSTILE):
+        root = Path.cwd() / str(number)
+        root.mkdir(0o700)
+        with busybox_store(root, *([tar_layer(entries)] if entries else []), **config) as store:
+            with pytest.raises(OciError) as caught:
+                start(container_of(store))
+            assert reason in str(caught.value)
+            assert "\n" not in str(caught.value)
+            for box in status(store):
+                assert box.row.status == "created"
+                remove(box)
+
+
+def test_an_ordinary_user_is_spared_the_same() -> None:
+    need("runc")
+    rootless(_all_refused, ranges=False)
