@@ -7,12 +7,14 @@ is the ratio (ours / theirs, median of the pairs). Options: `--rounds N`, `--onl
 from __future__ import annotations
 
 import argparse
+import compileall
 import os
 import shutil
 import statistics
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from benchmarks import containers, registry
@@ -269,21 +271,22 @@ def container_many(bench: Bench) -> Iterator[Row]:
 
 
 def container_commit(bench: Bench) -> Iterator[Row]:
-    """A small change on the real image, committed."""
+    """A small change on the real image, committed; each time another one, for buildah finds a layer that it has made."""
     layout = debian_image(bench.work, bench.cache)
     with _stores(bench) as stores:
         run_once([*stores.ocikit, "pull", "-q", f"oci:{layout}:latest", "-t", "debian"])
         name = containers.output([*stores.ocikit, "create", "debian", "true"])
-        note = bench.work / "note"
-        note.write_text("changed\n")
-        run_once([*stores.ocikit, "cp", str(note), f"{name}:/etc/note"])
         image = containers.output([*stores.podman, "pull", "-q", f"oci:{layout}:latest"]).split()[-1]
         theirs = containers.output([*stores.buildah, "from", image])
-        run_once([*stores.buildah, "copy", theirs, str(note), "/etc/note"])
-        result = bench.against(
-            [*stores.ocikit, "commit", "-q", name, "-t", "changed"],
-            [*stores.buildah, "commit", "-q", theirs, "changed"],
-        )
+        note, numbers = bench.work / "note", count()
+
+        def change() -> None:
+            note.write_text(f"change {next(numbers)}\n")
+            run_once([*stores.ocikit, "cp", str(note), f"{name}:/etc/note"])
+            run_once([*stores.buildah, "copy", theirs, str(note), "/etc/note"])
+
+        ours = [*stores.ocikit, "commit", "-q", name, "-t", "changed"]
+        result = pair(ours, [*stores.buildah, "commit", "-q", theirs, "changed"], rounds=bench.rounds, before=change)
         yield row("`commit` of a small change, 540 MB image", "`buildah commit`", "≤ 0.5", result)
 
 
@@ -314,6 +317,8 @@ def main() -> int:
     parser.add_argument("--cache", type=Path, default=Path(".cache/bench"), help="where Debian roots are kept")
     parser.add_argument("--work", type=Path, default=None, help="work folder (default: one on /dev/shm)")
     args = parser.parse_args()
+    # As pip does when it installs: else each run compiles what was edited, where PYTHONDONTWRITEBYTECODE is set.
+    compileall.compile_dir(Path(__file__).resolve().parent.parent / "oci", quiet=2)
     work = args.work or Path("/dev/shm" if os.access("/dev/shm", os.W_OK) else "/tmp") / f"ocikit-bench-{os.getuid()}"
     work.mkdir(parents=True, exist_ok=True)
     bench = Bench(work=work, cache=args.cache, rounds=args.rounds)
