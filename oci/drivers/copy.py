@@ -12,19 +12,17 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-from oci.changeset.scan import Data, MTime, Owner
 from oci.drivers.copying import copy_tree
 from oci.drivers.delta import Written, files_size
-from oci.drivers.driver import Change, Form
+from oci.drivers.driver import Form
 from oci.drivers.marks import NoMarks
 from oci.drivers.snapshot import Snapshot
-from oci.drivers.writable import remove_folders
+from oci.drivers.writable import Teller, remove_folders
 from oci.errors import DriverError
 from oci.lazily import json
-from oci.tar.entry import Entry
 
 __all__ = ["Copy"]
 
@@ -34,7 +32,7 @@ _TICK = 0.001  # seconds; the kernel's clock for files goes on every 1 to 10 ms
 _TICKS = 1000
 
 
-class Copy:
+class Copy(Teller):
     """Copies of trees; `form` is that of the layers."""
 
     name = "copy"
@@ -91,25 +89,6 @@ class Copy:
             yield fd
         finally:
             os.close(fd)
-
-    def changes(self, snapshot: Snapshot) -> Iterator[Change]:
-        """See Driver."""
-        return self._written(snapshot).changes()
-
-    def delta(
-        self,
-        snapshot: Snapshot,
-        *,
-        owner: Owner = "keep",
-        mtime: MTime = "whole",
-        clamp_mtime: int | None = None,
-        exclude: Iterable[str | bytes] = (),
-        warn: Callable[[bytes, str], object] | None = None,
-    ) -> Iterator[tuple[Entry, Data]]:
-        """See Driver."""
-        return self._written(snapshot).delta(
-            owner=owner, mtime=mtime, clamp_mtime=clamp_mtime, exclude=exclude, warn=warn
-        )
 
     def _written(self, snapshot: Snapshot) -> Written:
         made = _made(snapshot)

@@ -21,17 +21,15 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from oci.changeset.scan import Data, MTime, Owner
 from oci.drivers.delta import Written, files_size
-from oci.drivers.driver import Change, Form
+from oci.drivers.driver import Form
 from oci.drivers.marks import FuseMarks
 from oci.drivers.snapshot import Snapshot
-from oci.drivers.writable import EMPTY, lowers_of, make_upper, remove_folders
+from oci.drivers.writable import EMPTY, Teller, lowers_of, make_upper, remove_folders
 from oci.errors import DriverError, show
-from oci.tar.entry import Entry
 
 __all__ = ["FuseOverlayfs"]
 
@@ -43,7 +41,7 @@ _PATIENCE = 5.0  # seconds for the program to end when its mount is gone
 _STEP = 0.002
 
 
-class FuseOverlayfs:
+class FuseOverlayfs(Teller):
     """Mounts of fuse-overlayfs; `form` "user" for user namespaces; `program` where it is, else where programs are."""
 
     name = "fuse-overlayfs"
@@ -132,25 +130,6 @@ class FuseOverlayfs:
         finally:
             os.close(words)
             _reap(pid)
-
-    def changes(self, snapshot: Snapshot) -> Iterator[Change]:
-        """See Driver."""
-        return self._written(snapshot).changes()
-
-    def delta(
-        self,
-        snapshot: Snapshot,
-        *,
-        owner: Owner = "keep",
-        mtime: MTime = "whole",
-        clamp_mtime: int | None = None,
-        exclude: Iterable[str | bytes] = (),
-        warn: Callable[[bytes, str], object] | None = None,
-    ) -> Iterator[tuple[Entry, Data]]:
-        """See Driver."""
-        return self._written(snapshot).delta(
-            owner=owner, mtime=mtime, clamp_mtime=clamp_mtime, exclude=exclude, warn=warn
-        )
 
     def _written(self, snapshot: Snapshot) -> Written:
         return Written(snapshot, snapshot.upper, FuseMarks(), self.form, folder_times=False)

@@ -25,20 +25,18 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from oci.drivers.driver import Change, Form
+from oci.drivers.driver import Form
 from oci.drivers.marks import KernelMarks
 from oci.drivers.snapshot import Snapshot
-from oci.drivers.writable import EMPTY, lowers_of, make_upper, remove_folders
+from oci.drivers.writable import EMPTY, Teller, lowers_of, make_upper, remove_folders
 from oci.errors import DriverError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from oci.changeset.scan import Data, MTime, Owner
     from oci.drivers.delta import Written
-    from oci.tar.entry import Entry
 
 __all__ = ["Overlay"]
 
@@ -52,7 +50,7 @@ _OPTIONS: Mapping[str, str | None] = {
 }
 
 
-class Overlay:
+class Overlay(Teller):
     """Mounts of overlayfs; `form` "user" for user namespaces."""
 
     name = "overlay"
@@ -119,25 +117,6 @@ class Overlay:
         finally:
             for fd in held:
                 os.close(fd)
-
-    def changes(self, snapshot: Snapshot) -> Iterator[Change]:
-        """See Driver."""
-        return self._written(snapshot).changes()
-
-    def delta(
-        self,
-        snapshot: Snapshot,
-        *,
-        owner: Owner = "keep",
-        mtime: MTime = "whole",
-        clamp_mtime: int | None = None,
-        exclude: Iterable[str | bytes] = (),
-        warn: Callable[[bytes, str], object] | None = None,
-    ) -> Iterator[tuple[Entry, Data]]:
-        """See Driver."""
-        return self._written(snapshot).delta(
-            owner=owner, mtime=mtime, clamp_mtime=clamp_mtime, exclude=exclude, warn=warn
-        )
 
     def _written(self, snapshot: Snapshot) -> Written:
         from oci.drivers.delta import Written  # a container's start does without, and it costs as much as python's

@@ -1,11 +1,13 @@
-"""What drivers share: the folders of an upper directory, whose attributes its root gets, and their end."""
+"""What drivers share: what they tell of a container; an upper directory's folders, its attributes, and their end."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from oci.changeset.removal import DIRECTORY, remove_tree
 from oci.drivers.marks import NOT_COPIED
@@ -13,9 +15,41 @@ from oci.drivers.roots import root_of
 from oci.drivers.snapshot import Snapshot
 from oci.errors import DriverError, show
 
-__all__ = ["copy_attributes", "copy_xattrs", "lowers_of", "make_upper", "remove_folders"]
+if TYPE_CHECKING:
+    from oci.changeset.scan import Data, MTime, Owner
+    from oci.drivers.delta import Written
+    from oci.drivers.driver import Change
+    from oci.tar.entry import Entry
+
+__all__ = ["Teller", "copy_attributes", "copy_xattrs", "lowers_of", "make_upper", "remove_folders"]
 
 EMPTY = "empty"  # a layer without anything, for an image without layers
+
+
+class Teller:
+    """What a driver tells of a container, once it has said what was written, and how that is marked."""
+
+    def _written(self, snapshot: Snapshot) -> Written:
+        raise NotImplementedError
+
+    def changes(self, snapshot: Snapshot) -> Iterator[Change]:
+        """See Driver."""
+        return self._written(snapshot).changes()
+
+    def delta(
+        self,
+        snapshot: Snapshot,
+        *,
+        owner: Owner = "keep",
+        mtime: MTime = "whole",
+        clamp_mtime: int | None = None,
+        exclude: Iterable[str | bytes] = (),
+        warn: Callable[[bytes, str], object] | None = None,
+    ) -> Iterator[tuple[Entry, Data]]:
+        """See Driver."""
+        return self._written(snapshot).delta(
+            owner=owner, mtime=mtime, clamp_mtime=clamp_mtime, exclude=exclude, warn=warn
+        )
 
 
 def make_upper(snapshot: Snapshot, driver: str) -> None:
