@@ -17,6 +17,7 @@ from oci.container.console import ConsoleSocket
 from oci.container.container import Container
 from oci.container.exec_streams import ExecStreams
 from oci.container.runtimes import runtime_of
+from oci.container.signals import FORWARDED
 from oci.container.status import reconcile
 from oci.errors import RuntimeFailed, StoreError, WrongState
 from oci.linux import idmaps, process
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["ExecSettings", "execute"]
 
 MAX_CONFIG = 16 << 20  # bytes of config.json; a seccomp profile and a thousand mounts take one
-FORWARDED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class ExecSettings(Record):
@@ -143,9 +143,34 @@ def _with_terminal(container: Container, settings: ExecSettings, runtime: Runtim
             _follow(pid, lambda pidfd: relay(master, pidfd, 0 if settings.interactive else None, 1, keys))
         )
     except Detached:
+        _leave_running(master)
         return 0
     finally:
         os.close(master)
+
+
+def _leave_running(master: int) -> None:
+    """Keep a process's terminal open, as docker does: it would be hung up when we end. A process of its own does it.
+
+    It reads what nobody sees, or the process would wait for a reader; it ends when the terminal has no other end.
+    """
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        return
+    try:
+        os.setsid()
+        if not os.fork():  # nobody's child, so that nobody has to wait for it
+            null = os.open(os.devnull, os.O_RDWR)
+            for fd in (0, 1, 2):
+                os.dup2(null, fd)
+            os.closerange(3, master)  # locks, the store: none of them is ours
+            os.closerange(master + 1, os.sysconf("SC_OPEN_MAX"))
+            os.set_blocking(master, True)
+            while os.read(master, 1 << 15):
+                pass
+    finally:
+        os._exit(0)
 
 
 def _follow(pid: int, relay: Callable[[int], None], *, forward: bool = False) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support.commands import PROGRAM, ROOT, Result, fits
-from tests.support.containers import busybox_layout
+from tests.support.containers import busybox_layout, until
 from tests.support.images import tar_layer
 from tests.support.namespaces import as_rootless_user, need_mounts
 from tests.support.peers import need
@@ -413,6 +413,10 @@ def test_a_terminal_is_one_inside_and_can_be_left_and_found_again(everywhere: Ca
         assert status == 0
         assert b"is-2" in seen
         assert [item["name"] for item in ok("ps", "--json").json] == ["sh"]
+        left = ["sh", "-c", "echo in; sleep 0.5; seq 100000; echo done >/left; sleep 60"]
+        status, seen = typed(["exec", "-it", "sh", *left], b"\x10\x11", until=b"in")
+        assert status == 0
+        until(lambda: run("exec", "sh", "cat", "/left").out == "done\n")
         status, seen = typed(["attach", "sh"], b"exit 5\r", until=b"")
         assert status == 5
         assert ok("logs", "sh").out.count("is-2") == 1
