@@ -9,9 +9,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.runtime.settings import RunSettings
 
-__all__ = ["STOP_TIMEOUT", "parse_signal", "stop_signal", "stop_timeout"]
+__all__ = ["FORWARDED", "STOP_TIMEOUT", "parse_signal", "stop_signal", "stop_timeout"]
 
 STOP_TIMEOUT = 10  # seconds between the stop signal and SIGKILL: docker's
+
+# What a user, a shell or a service manager sends to a client, and it passes on to the container; those of the kernel's
+# own (SIGSEGV) and of stopping stay with the client.
+FORWARDED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 _HIGHEST = 64  # signal(7): SIGRTMAX on Linux
 
