@@ -271,7 +271,7 @@ def container_many(bench: Bench) -> Iterator[Row]:
 
 
 def container_commit(bench: Bench) -> Iterator[Row]:
-    """A small change on the real image, committed; each time another one, for buildah finds a layer that it has made."""
+    """A small change on the real image, committed; another one each time, for buildah finds layers that it has made."""
     layout = debian_image(bench.work, bench.cache)
     with _stores(bench) as stores:
         run_once([*stores.ocikit, "pull", "-q", f"oci:{layout}:latest", "-t", "debian"])

@@ -9,10 +9,10 @@ is left out with everything below it: `*.pyc` is about the top directory only, `
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable
 
 from oci.errors import InvalidInput, show
+from oci.lazily import re
 
 __all__ = ["excluder"]
 

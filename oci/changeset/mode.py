@@ -6,18 +6,18 @@ umask is known: every clause names who it is about.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from oci.errors import InvalidInput, show
+from oci.lazily import re
 
 __all__ = ["ModeRule", "mode_rule"]
 
 ModeRule = Callable[[int, bool], int]
 """(mode, is a directory) → mode"""
 
-_CLAUSE = re.compile(r"([ugoa]+)((?:[-+=][rwxXst]*)+)")
-_ACTION = re.compile(r"([-+=])([rwxXst]*)")
+_CLAUSE = r"([ugoa]+)((?:[-+=][rwxXst]*)+)"
+_ACTION = r"([-+=])([rwxXst]*)"
 _SHIFT = {"u": 6, "g": 3, "o": 0}
 
 
@@ -36,11 +36,11 @@ def mode_rule(wanted: int | str) -> ModeRule:
 def _symbolic(text: str) -> ModeRule:
     steps: list[tuple[str, str, str]] = []
     for clause in text.split(","):
-        found = _CLAUSE.fullmatch(clause)
+        found = re.fullmatch(_CLAUSE, clause)
         if not found:
             raise InvalidInput(f"mode {show(text)!r} is neither octal nor clauses like u=rwX,go=rX")
         who = "ugo" if "a" in found[1] else found[1]
-        steps += [(who, action, letters) for action, letters in _ACTION.findall(found[2])]
+        steps += [(who, action, letters) for action, letters in re.findall(_ACTION, found[2])]
 
     def apply(mode: int, is_dir: bool) -> int:
         for who, action, letters in steps:

@@ -6,16 +6,16 @@ a digest is cut behind its twelfth digit, and of a path that is too long the end
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from oci.cli.output import printable, size
+from oci.lazily import re
 
 WIDTH = 20  # of the bar of the whole
 SMALL = 10  # of a blob's
 LONGEST_NAME = 30  # columns of a name, where there is room for it
 
-_DIGEST = re.compile(r"(?:[a-z]+ )?([a-z0-9.+_-]+:)([0-9a-f]{12})[0-9a-f]{20,}")
+_DIGEST = r"(?:[a-z]+ )?([a-z0-9.+_-]+:)([0-9a-f]{12})[0-9a-f]{20,}"
 
 Blob = tuple[str, int, int | None]  # its name, the bytes done, the bytes in all if they are known
 
@@ -77,7 +77,7 @@ def _bar(share: float, length: int) -> str:
 
 
 def _short(name: str, *, bare: bool) -> str:
-    found = _DIGEST.fullmatch(name)
+    found = re.fullmatch(_DIGEST, name)
     if found is None:
         return printable(name)
     return found[2] if bare else found[1] + found[2]

@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 
-from oci.container.instructions import apply_changes
 from oci.container.runtimes import runtime_of
 from oci.errors import RuntimeFailed, WrongState, show
 from oci.image.builder import ImageBuilder
@@ -67,7 +66,10 @@ def commit(
     """
     config = settled_config(base.config.model, container.settings)
     created_by = " ".join(config.run.cmd or ())
-    config = apply_changes(config, changes)
+    if changes:
+        from oci.container.instructions import apply_changes
+
+        config = apply_changes(config, changes)
     if author is not None:
         config = edit_config(config, author=author)
     builder = ImageBuilder(

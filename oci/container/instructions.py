@@ -8,13 +8,13 @@ that was there before, as in a build.
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Mapping
 
 from oci.errors import InvalidInput, show
 from oci.image.edit import edit_config
+from oci.lazily import json
 from oci.spec.config import Healthcheck, ImageConfig
 
 TYPE_CHECKING = False

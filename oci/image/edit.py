@@ -8,11 +8,11 @@ all. What isn't named here survives, fields that nobody knows included.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from enum import Enum
 
 from oci.errors import InvalidInput, show
+from oci.lazily import re
 from oci.spec import rfc3339
 from oci.spec.config import Healthcheck, ImageConfig
 
@@ -35,7 +35,7 @@ class Keep(Enum):
 KEEP: Final = Keep.KEEP
 """Leave this as it is."""
 
-_ABSOLUTE = re.compile(r"/|[A-Za-z]:[\\/]")
+_ABSOLUTE = r"/|[A-Za-z]:[\\/]"
 _NAMES = """
     HUP INT QUIT ILL TRAP ABRT IOT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CLD CONT STOP TSTP TTIN TTOU
     URG XCPU XFSZ VTALRM PROF WINCH IO POLL PWR SYS
@@ -195,13 +195,13 @@ def _ports(text: str) -> Iterable[str]:
 
 
 def _volume(path: str) -> Iterable[str]:
-    if not _ABSOLUTE.match(path) or "\0" in path:
+    if not re.match(_ABSOLUTE, path) or "\0" in path:
         raise InvalidInput(f"volume {show(path)!r} is not an absolute path")
     return [path]
 
 
 def _workdir(path: str | None) -> str | None:
-    if path is not None and not _ABSOLUTE.match(path):
+    if path is not None and not re.match(_ABSOLUTE, path):
         raise InvalidInput(f"working directory {show(path)!r} is not an absolute path")
     return path
 

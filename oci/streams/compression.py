@@ -12,10 +12,10 @@ within is placed at the start of the piece of input (at most INPUT bytes) in whi
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Callable, Iterable, Iterator
 
 from oci.errors import CorruptStream, LimitExceeded
+from oci.lazily import re
 from oci.streams.compression_faults import ENDS_EARLY, GARBAGE, bad_start, need
 from oci.streams.lookahead import Lookahead
 from oci.typed import Literal, Protocol

@@ -8,13 +8,13 @@ level, never on the number of threads or on timing.
 
 from __future__ import annotations
 
-import hashlib
 import threading
+from _queue import SimpleQueue
 from collections import deque
 from collections.abc import Callable, Iterable
-from queue import SimpleQueue
 from types import TracebackType
 
+from oci.lazily import hashlib
 from oci.spec.digest import Digest
 from oci.spec.record import Record
 from oci.streams.compression_write import BLOCK, WINDOW, Encoder, Written, encoder
