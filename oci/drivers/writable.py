@@ -7,7 +7,6 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from oci.changeset.removal import DIRECTORY, remove_tree
 from oci.drivers.marks import NOT_COPIED
@@ -15,6 +14,7 @@ from oci.drivers.roots import root_of
 from oci.drivers.snapshot import Snapshot
 from oci.errors import DriverError, show
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oci.changeset.scan import Data, MTime, Owner
     from oci.drivers.delta import Written
