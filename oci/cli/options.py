@@ -6,6 +6,8 @@ from oci.cli.failures import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from oci.cli.declared import *  # noqa: F403
     from oci.spec import Platform
 else:
@@ -35,6 +37,19 @@ def parse_compression(text: str) -> tuple[str, int | None]:
         known = f"a level from {levels[0]} to {levels[-1]}" if levels else "no level"
         raise UsageError(f"--compression {text!r}: {name} takes {known}")
     return name, int(level)
+
+
+def parse_labels(words: Iterable[str]) -> dict[str, str]:
+    """`--label NAME=VALUE` or NAME → a map; the last of a name counts."""
+    labels = {}
+    for word in words:
+        name, _, value = word.partition("=")
+        if not name:
+            from oci.errors import show
+
+            raise UsageError(f"--label {show(word)!r}: expected NAME=VALUE")
+        labels[name] = value
+    return labels
 
 
 def parse_platform(text: str | None) -> Platform | None:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from oci.cli.failures import UsageError
+from oci.cli.options import parse_labels
 from oci.cli.quantities import byte_count, decimal, whole
 from oci.errors import ConfigurationError, InvalidInput, show
 from oci.lazily import re
@@ -152,7 +153,7 @@ def run_settings(
         cpus=None if text("cpus") is None else decimal("--cpus", asked["cpus"]),
         cpu_shares=_whole("--cpu-shares", text("cpu_shares"), least=2, most=262144),
         pids_limit=_whole("--pids-limit", text("pids_limit"), least=-1),
-        labels=_labels(many("label")),
+        labels=parse_labels(many("label")),
         detach_keys=checked_keys(asked.get("detach_keys")),
         auto_remove=flag("rm"),
         **_security(many("security_opt"), read),
@@ -236,7 +237,7 @@ def checked_keys(text: str | None) -> str | None:
     return text
 
 
-# Environment and labels
+# Environment
 
 
 def environment(
@@ -273,16 +274,6 @@ def _env_file(path: str, environ: Mapping[str, str], read: Reader) -> dict[str, 
             raise UsageError(f"--env-file {show(path)}: line {number} is not NAME=VALUE")
         if equals or name in environ:
             found[name] = value if equals else environ[name]
-    return found
-
-
-def _labels(words: Iterable[str]) -> dict[str, str]:
-    found = {}
-    for word in words:
-        name, _, value = word.partition("=")
-        if not name:
-            raise UsageError(f"--label {show(word)!r}: expected NAME=VALUE")
-        found[name] = value
     return found
 
 

@@ -57,7 +57,7 @@ def create(
       ocikit volume create
     """
     session = Session.of(context)
-    labels = parse_labels(label or [])
+    labels = options.parse_labels(label or ())
     with _told(), open_store(session, namespace=True, needed=False) as store:
         try:
             made = store.volumes.get(name) if name is not None else store.volumes.create(labels=labels)
@@ -70,17 +70,6 @@ def create(
             output.document(_item(store, made))
         else:
             print(made.name)
-
-
-def parse_labels(words: Iterable[str]) -> dict[str, str]:
-    """`KEY=VALUE` or `KEY` → a map; the last of a key counts."""
-    labels = {}
-    for word in words:
-        key, _, value = word.partition("=")
-        if not key:
-            raise UsageError(f"--label {word!r}: expected KEY=VALUE")
-        labels[key] = value
-    return labels
 
 
 @contextmanager
@@ -305,7 +294,7 @@ def import_(
       zstd -dc data.tar.zst | ocikit volume import data -
     """
     session = Session.of(context)
-    labels = parse_labels(label or [])
+    labels = options.parse_labels(label or ())
     with _told(), open_store(session, namespace=True, needed=False) as store, _opened(file) as chunks:
         made = store.volumes.load(name, chunks, labels=labels, force=force, warn=session.warn)
         if json:
