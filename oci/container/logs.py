@@ -134,7 +134,7 @@ class _Files:
         """Go on with the last `count` lines: records that end with a newline, and a last one without."""
         wanted = count
         for index in range(len(self._fds) - 1, -1, -1):
-            position, found = _last_lines(self._fds[index], wanted, newest=index == len(self._fds) - 1)
+            position, found = _last_lines(self._fds[index], wanted)
             os.lseek(self._fds[index], position, os.SEEK_SET)
             wanted -= found
             if position > 0 or wanted <= 0:
@@ -149,7 +149,7 @@ class _Files:
         self._fds.clear()
 
 
-def _last_lines(fd: int, count: int, *, newest: bool) -> tuple[int, int]:
+def _last_lines(fd: int, count: int) -> tuple[int, int]:
     """Where the last `count` lines of a file begin, and how many there are (≤ count)."""
     end = position = os.fstat(fd).st_size
     if count <= 0:
