@@ -98,8 +98,8 @@ def run(
     settings = _settings(session, command, asked)
     # The supervisor begins while the container is made: two processes have two processors to use.
     with docker_statuses(), open_store(session, namespace=True) as store, Standby() as standby:
+        runtime = runtime_for(session, store)  # before there is a container that nobody could start
         container = _made(session, store, image, settings, asked)
-        runtime = runtime_for(session, store)
         if detach:
             start_it(container, runtime=runtime, standby=standby)
             print(container.id)

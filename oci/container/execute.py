@@ -16,6 +16,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from oci.container.console import ConsoleSocket
 from oci.container.container import Container
 from oci.container.exec_streams import ExecStreams
+from oci.container.processes import has_ended
 from oci.container.runtimes import runtime_of
 from oci.container.signals import FORWARDED
 from oci.container.status import reconcile
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["ExecSettings", "execute"]
 
 MAX_CONFIG = 16 << 20  # bytes of config.json; a seccomp profile and a thousand mounts take one
+DYING = 2.0  # seconds that the end of a killed process may take to be seen
 
 
 class ExecSettings(Record):
@@ -86,8 +88,9 @@ def _told_of_its_end(container: Container, init: process.Identity) -> Iterator[N
     """What a runtime or /proc says of a container that ends meanwhile is many things; this is what it means."""
     try:
         yield
-    except (RuntimeFailed, FileNotFoundError, ProcessLookupError) as error:
-        if not init.alive():
+    except (RuntimeFailed, StoreError, FileNotFoundError, ProcessLookupError) as error:
+        own = isinstance(error, RuntimeFailed) and error.status != 125  # what is said of the command itself
+        if not own and has_ended(init, DYING):
             raise WrongState(container.name, "exited", "it ended just now; start it first") from error
         raise
 

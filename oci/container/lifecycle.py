@@ -16,7 +16,7 @@ from oci.container.processes import has_ended, send_signal
 from oci.container.runtimes import find_runtime, runtime_folder
 from oci.container.signals import parse_signal, stop_signal, stop_timeout
 from oci.container.status import put_right, reconcile
-from oci.errors import ContainerNotFound, StoreError, WrongState
+from oci.errors import ContainerNotFound, OciError, StoreError, WrongState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,17 +83,32 @@ def _launch(
         row = container.row
         if row.status not in ("created", "exited"):
             raise WrongState(row.name, row.status, "only a container that doesn't run can be started")
-        runtime = runtime or find_runtime(store)
-        os.makedirs(runtime_folder(store), 0o700, exist_ok=True)
-        order: dict[str, object] = {
-            "root": store.root,
-            "id": row.id,
-            "runtime": runtime.found.to_json(),
-            "attach": attach,
-            "size": size,
-        }
-        with standby or Standby() as supervisor:
-            return supervisor.start(order, lock)
+        try:
+            runtime = runtime or find_runtime(store)
+            os.makedirs(runtime_folder(store), 0o700, exist_ok=True)
+            order: dict[str, object] = {
+                "root": store.root,
+                "id": row.id,
+                "runtime": runtime.found.to_json(),
+                "attach": attach,
+                "size": size,
+            }
+            with standby or Standby() as supervisor:
+                return supervisor.start(order, lock)
+        except (OciError, OSError):
+            if row.auto_remove:
+                _remove_unstarted(container)
+            raise
+
+
+def _remove_unstarted(container: Container) -> None:
+    """One with auto_remove whose start failed, and whose supervisor, if there ever was one, couldn't remove it."""
+    from oci.container.removing import remove_all
+
+    with suppress(OciError, OSError):
+        put_right(container)
+        if container.row.status != "running":
+            remove_all(container, volumes=True)
 
 
 def stop(container: Container, timeout: int | None = None) -> None:

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+DYING = 1.0  # seconds that the end of a killed process may take to be seen
+
 
 def main(channel: int) -> NoReturn:
     """Wait for an order on this socket, and do it; in a process that is nobody's child."""
@@ -191,7 +193,7 @@ class Supervisor:
         try:
             self._runtime.start(self._container.id)
         except RuntimeFailed as error:
-            if select.select([self._pidfd], [], [], 0)[0]:
+            if select.select([self._pidfd], [], [], DYING)[0]:
                 raise RuntimeFailed(f"{self._container.name}: it was stopped before its program began") from error
             raise
         self._unlock()

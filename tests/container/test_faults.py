@@ -397,3 +397,21 @@ def test_a_container_whose_runtime_is_no_use_any_more_is_removed(store: Store, t
     assert list(check(store)) == []
     assert cgroups_of(container.id) == ()
     assert os.listdir(f"{store.root}/run/runc") == []
+
+
+@pytest.mark.parametrize("what", ["no runtime", "no supervisor", "its death"])
+def test_one_that_goes_at_its_end_goes_when_it_cannot_be_started(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    container = container_of(store, "true", auto_remove=True)
+    with monkeypatch.context() as patched:
+        if what == "no runtime":
+            patched.setattr(lifecycle, "find_runtime", lambda _: find_runtime(store, (str(tmp_path / "nosuch"),)))
+        elif what == "no supervisor":
+            patched.setattr(sys, "executable", str(tmp_path / "nosuch"))
+        else:
+            with_fault(patched, STARTING[0])
+        with pytest.raises(RuntimeFailed):
+            start(container)
+    assert store.containers.list() == ()
+    assert os.listdir(f"{store.root}/containers") == []
