@@ -148,7 +148,7 @@ class Worker:
 
     def container_run(self) -> None:
         container = self.container_create()
-        start(container)
+        self.begin(container)
         wait(container)
 
     def some_running(self) -> Container:
@@ -161,13 +161,16 @@ class Worker:
         settings = RunSettings(args=("sh", "-c", script), mounts=(mount,), stop_timeout=1)
         with self.store.shared():
             container = create(self.store, images.find(self.store, self.random.choice(NAMES)), settings)
+        self.begin(container)
+        return container
+
+    def begin(self, container: Container) -> None:
         try:
             start(container)
         except RuntimeFailed as error:
-            if "stopped before" not in str(error):
+            if "stopped before" not in str(error):  # by another worker
                 raise
             raise WrongState(container.name, "exited", str(error)) from error
-        return container
 
     def container_exec(self) -> None:
         execute(self.some_running(), ExecSettings(args=("sh", "-c", "echo y >> /tmp/file; true")))
@@ -248,7 +251,6 @@ def soak(folder: Path, killing: bool) -> None:
             seed += 1
         else:
             time.sleep(0.02)
-    assert not failed, f"seed {SEED}"
     with Store.open(root, clock=lambda: time.time_ns() + 120 * 10**9, driver="overlay") as store:
         settle(store)
         for one in status(store):  # those that were to run for long
@@ -264,6 +266,7 @@ def soak(folder: Path, killing: bool) -> None:
             remove_container(Container(store, row), force=True, volumes=True)
         assert os.listdir(f"{root}/containers") == []
         assert list(check(store)) == [], f"seed {SEED}"
+    assert not failed, f"seed {SEED}"
 
 
 def settle(store: Store) -> None:
