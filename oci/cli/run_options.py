@@ -173,6 +173,13 @@ def read_file(path: str, limit: int) -> bytes:
     return raw
 
 
+def _read(option: str, path: str, read: Reader) -> bytes:
+    try:
+        return read(path, MAX_OPTION_FILE)
+    except UsageError as error:
+        raise UsageError(f"{option}{error}") from None
+
+
 def _bytes(option: str, text: str | None) -> int | None:
     return None if text is None else byte_count(option, text)
 
@@ -261,7 +268,7 @@ def environment(
 def _env_file(path: str, environ: Mapping[str, str], read: Reader) -> dict[str, str | None]:
     """Docker's rules: # begins a comment line, no quotes and no expansion, NAME alone is the caller's if it is set."""
     try:
-        text = read(path, MAX_OPTION_FILE).removeprefix(b"\xef\xbb\xbf").decode()
+        text = _read("--env-file ", path, read).removeprefix(b"\xef\xbb\xbf").decode()
     except UnicodeDecodeError:
         raise UsageError(f"--env-file {show(path)}: is not UTF-8") from None
     found: dict[str, str | None] = {}
@@ -362,7 +369,7 @@ def _security(words: Iterable[str], read: Reader) -> dict[str, Any]:
 
 def _profile(path: str, read: Reader) -> str:
     try:
-        return read(path, MAX_OPTION_FILE).decode()
+        return _read("--security-opt seccomp=", path, read).decode()
     except UnicodeDecodeError:
         raise UsageError(f"--security-opt seccomp={show(path)}: is not UTF-8") from None
 

@@ -8,7 +8,7 @@ import pytest
 
 from oci.cli.failures import UsageError
 from oci.cli.quantities import byte_count, seconds
-from oci.cli.run_options import OPTIONS, run_settings
+from oci.cli.run_options import OPTIONS, read_file, run_settings
 from oci.runtime.settings import DeviceSetting, PortSetting, RunSettings, UlimitSetting
 
 FILES: dict[str, bytes] = {}
@@ -16,7 +16,7 @@ FILES: dict[str, bytes] = {}
 
 def settings(args: tuple[str, ...] = (), environ: dict[str, str] | None = None, **asked: Any) -> RunSettings:
     def read(path: str, limit: int) -> bytes:
-        return FILES[path]
+        return FILES[path] if path in FILES else read_file(path, limit)
 
     return run_settings(asked, args, environ=environ or {}, cwd="/here", read=read)
 
@@ -71,6 +71,8 @@ def test_wrong_variables_are_told() -> None:
     assert "line 1 is not NAME=VALUE" in wrong(env_file=["space"])
     assert "line 2 is not NAME=VALUE" in wrong(env_file=["nameless"])
     assert "is not UTF-8" in wrong(env_file=["latin"])
+    assert wrong(env_file=["/no/such"]) == "--env-file /no/such: no such file or directory"
+    assert wrong(security_opt=["seccomp=/no/such"]).startswith("--security-opt seccomp=/no/such: no such ")
     assert "expected NAME=VALUE" in wrong(env=["=1"])
     assert "zero byte" in wrong(env=["A=\0"])
 
