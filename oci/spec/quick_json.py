@@ -57,7 +57,8 @@ def scanner(
         begin = len(text) - len(text.lstrip(_SPACE))
         try:
             value, end = scan(text, begin)
-        except (StopIteration, RecursionError):
+        except (StopIteration, RecursionError, SystemError):
+            # SystemError: the function in C fails without a word where nobody has imported json.decoder (Python 3.11).
             raise NotPlain from None
         except ValueError as error:
             if type(error).__name__ != "JSONDecodeError":

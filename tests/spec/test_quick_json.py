@@ -93,3 +93,16 @@ def test_reading_and_writing_import_no_json() -> None:
     )
     done = subprocess.run([sys.executable, "-S", "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_damaged_texts_are_json_s_to_refuse_where_nothing_has_imported_it_yet() -> None:
+    """The function in C looks for the class of its error in a module that isn't there, and says nothing at all."""
+    for text in ("{", '{"a":1', '{"a" 1}', '["\\x"]', '"', "[1,]", '{"a":1,}', "nul", "[" * 100_000):
+        script = (
+            "import sys; from oci.spec.quick_json import loads\n"
+            f"assert not 'json' in sys.modules\ntry: loads({text!r})\n"
+            "except (ValueError, RecursionError): print('refused')"
+        )
+        command = [sys.executable, "-S", "-c", script]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert (done.stdout, done.stderr) == ("refused\n", ""), text[:20]
