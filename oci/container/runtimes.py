@@ -25,10 +25,10 @@ def runtime_folder(store: Store) -> str:
 
 def find_runtime(store: Store, names: Sequence[str] = RUNTIMES) -> Runtime:
     """The first of `names` (names or paths) that works here. RuntimeFailed says of each why it doesn't."""
-    from oci.runtime.found import remembered
+    from oci.runtime.found import in_user_namespace, remembered
     from oci.runtime.runc import Runtime
 
-    key = f"runtime {' '.join(names)}" + ("" if os.geteuid() == 0 and _initial() else " in a user namespace")
+    key = f"runtime {' '.join(names)}" + (" in a user namespace" if in_user_namespace() else "")
     known = store.state.fact(key)
     found = remembered(known, names)
     if found is not None:
@@ -38,12 +38,6 @@ def find_runtime(store: Store, names: Sequence[str] = RUNTIMES) -> Runtime:
     runtime = find(runtime_folder(store), names)
     store.state.set_fact(key, runtime.found.to_json())
     return runtime
-
-
-def _initial() -> bool:
-    from oci.linux.namespaces import is_initial
-
-    return is_initial()
 
 
 def runtime_of(container: Container) -> Runtime:
