@@ -15,14 +15,7 @@ STOP_TIMEOUT = 10  # seconds between the stop signal and SIGKILL: docker's
 
 # What a user, a shell or a service manager sends to a client, and it passes on to the container; those of the kernel's
 # own (SIGSEGV) and of stopping stay with the client.
-FORWARDED = (
-    1,
-    2,
-    3,
-    10,
-    12,
-    15,
-)  # SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGTERM; by name they would import `signal`
+FORWARDED = (1, 2, 3, 10, 12, 15)  # SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGTERM
 
 _HIGHEST = 64  # signal(7): SIGRTMAX on Linux
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 
 from oci.lazily import signal as signals
 from oci.linux import calls
@@ -146,6 +145,8 @@ def has_ended(who: Identity, seconds: float) -> bool:
     try:
         if not who.alive():  # asked with the descriptor in hand: it is this process's, or nobody's
             return True
+        import select
+
         ended = select.poll()
         ended.register(fd, select.POLLIN)
         # poll(2) counts milliseconds in an int: three weeks and more are for ever.

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
@@ -117,6 +116,8 @@ class Layers(LayerFolders):
     @contextmanager
     def _making(self, diff_ids: Iterable[Digest]) -> Iterator[None]:
         """Keep other makers of these layers out; a layer's byte in the lock file is told by its digest."""
+        import struct
+
         fd = os.open(f"{self._place.root}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             for at in sorted({int(diff_id.encoded[:15], 16) + 1 for diff_id in diff_ids}):
