@@ -11,6 +11,7 @@ import os
 import select
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 
@@ -30,13 +31,13 @@ from oci.container.frames import (
     read_document,
 )
 from oci.container.launch import Channel
+from oci.container.signals import FORWARDED
 
-__all__ = ["FORWARDED", "Loop"]
+__all__ = ["Loop"]
 
 READ = 1 << 15
+LEAVING = 5.0  # seconds to say that our input has ended, when nobody reads our output
 MAX_WAITING = 1 << 18  # bytes of input that wait for the supervisor
-# What a user, a shell or a service manager sends; those of the kernel's own (SIGSEGV) and of stopping stay here.
-FORWARDED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Loop:
@@ -62,6 +63,7 @@ class Loop:
         self._said: dict[str, object] | None = None
         self._ended = False
         self._killed_by: int | None = None
+        self._unread: float | None = None  # since when nobody reads our stdout any more
         self.detached = False
 
     def run(self) -> dict[str, object] | None:
@@ -77,7 +79,7 @@ class Loop:
                 self._act(kind, data)
             self._channel.received.clear()
             self._loop(woken)
-        if self._killed_by == signal.SIGPIPE:  # which Python ignores: it has an error for it
+        if self._unread is not None:
             raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
         if self._killed_by is not None:
             os.kill(os.getpid(), self._killed_by)  # its handler is the old one again, and the terminal as it was
@@ -85,14 +87,14 @@ class Loop:
 
     def _loop(self, woken: int | None) -> None:
         connection = self._channel.connection.fileno()
-        while not (self._ended or self.detached or self._killed_by is not None):
+        while not (self._ended or self.detached or self._killed_by is not None or self._has_left()):
             poll = select.poll()
             poll.register(connection, select.POLLIN | (select.POLLOUT if self._waiting else 0))
             if woken is not None:
                 poll.register(woken, select.POLLIN)
             if self._stdin is not None and len(self._waiting) < MAX_WAITING:
                 poll.register(self._stdin, select.POLLIN)
-            for fd, what in poll.poll():
+            for fd, what in poll.poll(None if self._unread is None else LEAVING * 1000):
                 if fd == woken:
                     self._hear(fd)
                 elif fd == connection:
@@ -119,7 +121,9 @@ class Loop:
             self._act(kind, content)
 
     def _act(self, kind: int, data: bytes) -> None:
-        if kind == STDOUT:
+        if self._unread is not None:
+            self._ended = self._ended or kind == EXIT
+        elif kind == STDOUT:
             self._write(self._stdout, data)
         elif kind == STDERR:
             self._write(self._stderr, data)
@@ -138,8 +142,22 @@ class Loop:
                 select.select([], [fd], [])
             except BrokenPipeError:
                 if fd == self._stdout:
-                    self._killed_by = signal.SIGPIPE
+                    self._leave()
                 return
+
+    def _leave(self) -> None:
+        """Nobody reads what we write: our input ends too, as that of a program does which ends by SIGPIPE.
+
+        Till that is said, output is taken and thrown away: the supervisor may wait for us to take it.
+        """
+        self._unread = time.monotonic()
+        if self._stdin is not None and self._terminal is None:
+            self._stdin = None
+            self._waiting += frame(STDIN_END)
+            self._send()
+
+    def _has_left(self) -> bool:
+        return self._unread is not None and (not self._waiting or time.monotonic() > self._unread + LEAVING)
 
     # To the supervisor
 

@@ -14,6 +14,7 @@ import termios
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,27 @@ def test_a_client_that_dies_leaves_the_container_alone_and_another_goes_on(store
     out.end()
     assert out.head.endswith(b"got two\n")
     assert output(container) == b"got one\ngot two\n"
+
+
+@pytest.mark.parametrize("size", [1, 1 << 21])
+def test_where_nobody_reads_our_output_our_input_ends(store: Store, size: int) -> None:
+    container = container_of(store, "sh", "-c", "cat; exit 4", stdin_open=True)
+    reading, writing = os.pipe()  # never closed at its end: `yes | ocikit run -i … | head`
+    threading.Thread(target=write_until_nobody_reads, args=(writing, bytes(size)), daemon=True).start()
+    unread, out = os.pipe()
+    os.close(unread)
+    with start_attached(container) as client, pytest.raises(BrokenPipeError):
+        client.run(reading, out, 2)
+    assert wait(container) == 4
+    os.close(reading)
+    os.close(out)
+
+
+def write_until_nobody_reads(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    with suppress(BrokenPipeError):
+        while view:
+            view = view[os.write(fd, view) :]
 
 
 def test_nonsense_from_a_client_costs_the_client_its_connection_only(store: Store) -> None:
