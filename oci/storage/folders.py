@@ -13,32 +13,9 @@ from contextlib import contextmanager, suppress
 
 from oci.changeset.removal import DIRECTORY, remove_tree
 from oci.streams.atomic import TEMPORARY
+from oci.streams.scratch import make_locked, temporary_name
 
 __all__ = ["is_empty", "make_locked", "new_folder", "remove_folder", "sweep_folders", "temporary_name"]
-
-
-def temporary_name() -> str:
-    """A name that no reader looks at, and nobody else has."""
-    return TEMPORARY + os.urandom(8).hex()
-
-
-def make_locked(parent: str) -> tuple[str, int]:
-    """Make a folder with a temporary name in `parent`; its path, and its descriptor, which holds the lock."""
-    while True:
-        path = f"{parent}/{temporary_name()}"
-        os.mkdir(path, 0o700)
-        try:
-            fd = os.open(path, DIRECTORY)
-        except FileNotFoundError:  # somebody took it for a leftover before it was locked
-            continue
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:  # or is about to remove it
-            os.close(fd)
-            continue
-        if os.fstat(fd).st_nlink:
-            return path, fd
-        os.close(fd)
 
 
 @contextmanager

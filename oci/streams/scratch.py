@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 
 from oci.streams.atomic import TEMPORARY
 
-__all__ = ["scratch_folder"]
+__all__ = ["make_locked", "scratch_folder", "temporary_name"]
 
 TRIES = 3  # a program that was killed may have a child that writes a last line
 
@@ -20,7 +20,7 @@ TRIES = 3  # a program that was killed may have a child that writes a last line
 @contextmanager
 def scratch_folder(parent: str) -> Iterator[str]:
     """A new folder in `parent`, which goes with everything that is in it. OSErrors propagate."""
-    path, fd = _make(parent)
+    path, fd = make_locked(parent)
     try:
         yield path
     finally:
@@ -28,19 +28,29 @@ def scratch_folder(parent: str) -> Iterator[str]:
         os.close(fd)
 
 
-def _make(parent: str) -> tuple[str, int]:
+def temporary_name() -> str:
+    """A name that no reader looks at, and nobody else has."""
+    return TEMPORARY + os.urandom(8).hex()
+
+
+def make_locked(parent: str) -> tuple[str, int]:
+    """Make a folder with a temporary name in `parent`; its path, and its descriptor, which holds the lock."""
     while True:
-        path = f"{parent}/{TEMPORARY}{os.urandom(8).hex()}"
+        path = f"{parent}/{temporary_name()}"
         os.mkdir(path, 0o700)
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except FileNotFoundError:  # somebody took it for a leftover before it was locked
             continue
         except BaseException:
             with suppress(OSError):
                 os.rmdir(path)
             raise
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # or is about to remove it
+            os.close(fd)
+            continue
         if os.fstat(fd).st_nlink:
             return path, fd
         os.close(fd)
