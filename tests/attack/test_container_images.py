@@ -96,7 +96,7 @@ def test_an_image_that_is_never_to_be_stopped(tmp_path: Path, seconds: int) -> N
 @pytest.mark.parametrize("path", ["/" + "x" * 256, "/" + "a/" * 2040 + "b"], ids=["name", "path"])
 def test_a_working_directory_that_can_not_be_made(tmp_path: Path, path: str) -> None:
     with busybox_store(tmp_path, WorkingDir=path) as store:
-        with pytest.raises(InvalidInput, match=r"mount at /.* is too long"):
+        with pytest.raises(InvalidInput, match=r"working directory /.* is too long"):
             container_of(store)
         assert os.listdir(tmp_path / "containers") == []
 
