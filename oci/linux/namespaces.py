@@ -109,12 +109,22 @@ def _cover_root(settle: Callable[[str], None]) -> None:
         settle("/")
         os.fchdir(root)
         os.chroot(".")
+        mounts.bind("/", "/", recursive=True)
+        # '/' names the directory below the new mount; '..' of the root is looked up, and finds the mount.
+        os.chdir("/..")
+        covered = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            # And to the top with it: whoever enters this namespace, or a container's that is made of it (`exec`),
+            # stands there. Where it was, that was the root of the host.
+            calls.call("setns", own, CLONE_NEWNS, path=f"{OWN}/ns/mnt")
+            os.fchdir(covered)
+            mounts.mount(".", "/", None, mounts.MS_MOVE)
+            os.chroot(".")
+        finally:
+            os.close(covered)
     finally:
         os.close(own)
         os.close(root)
-    mounts.bind("/", "/", recursive=True)
-    os.chdir("/..")  # '/' names the directory below the new mount; '..' of the root is looked up, and finds the mount
-    os.chroot(".")
     with suppress(OSError):
         os.chdir(here or "/")
 

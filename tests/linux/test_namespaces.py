@@ -414,6 +414,9 @@ def test_a_plain_chroot_gets_mounts_and_the_host_sees_none(follow: bool, tmp_pat
                 fsmount.attach(fd, "/mnt/x")
                 os.chdir("/..")
                 assert os.path.exists("mark")
+                with open("/proc/self/ns/mnt") as own:  # as `runc exec` enters a container's: never the host's root
+                    calls.call("setns", own.fileno(), namespaces.CLONE_NEWNS)
+                assert os.path.exists("/mark")
                 status = 0
             finally:
                 os._exit(status)
