@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,3 +46,10 @@ def vfs() -> Iterator[list[str]]:
     """Options of podman and buildah: a store that no other test has."""
     with vfs_store() as options:
         yield options
+
+
+@pytest.fixture
+def deep_trees(tmp_path: Path) -> Iterator[None]:
+    """For tests that make trees of so many levels that Python, and so pytest, can't remove them."""
+    yield
+    subprocess.run(["rm", "-rf", tmp_path], check=True)

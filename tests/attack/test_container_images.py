@@ -30,6 +30,7 @@ def test_more_volumes_than_anybody_needs(tmp_path: Path) -> None:
         assert os.listdir(tmp_path / "volumes") == os.listdir(tmp_path / "containers") == []
 
 
+@pytest.mark.usefixtures("deep_trees")
 def test_a_working_directory_so_deep_that_its_link_is_not_seen(tmp_path: Path) -> None:
     """CVE-2024-21626, behind more directories than a process may have files open."""
     need("runc")
@@ -101,6 +102,7 @@ def test_a_working_directory_that_can_not_be_made(tmp_path: Path, path: str) -> 
         assert os.listdir(tmp_path / "containers") == []
 
 
+@pytest.mark.usefixtures("deep_trees")
 def test_volumes_that_need_a_million_directories(tmp_path: Path) -> None:
     volumes: dict[str, object] = {f"/{number}/{'a/' * 1000}b": {} for number in range(MAX_VOLUMES)}
     with busybox_store(tmp_path, Volumes=volumes) as store:

@@ -286,6 +286,7 @@ def test_dots_stop_at_the_root(box: Path, host: Path) -> None:
     assert (host / "physical").read_text() == "old\n"
 
 
+@pytest.mark.usefixtures("deep_trees")
 def test_links_that_lead_round_are_one_line(box: Path, host: Path) -> None:
     (box / "loop").symlink_to("loop")
     with inside(box) as tree:

@@ -114,6 +114,7 @@ def test_below() -> None:
     assert not below("/ab", "/a")
 
 
+@pytest.mark.usefixtures("deep_trees")
 def test_a_link_so_deep_that_descriptors_run_out_is_no_name(tmp_path: Path) -> None:
     deep = "a/" * (MAX_LEVELS + 1)
     (tmp_path / deep).mkdir(parents=True)
