@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -133,6 +134,7 @@ def test_a_plain_line_imports_no_typer(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user's commands make a user namespace first")
 def test_create_and_ps_import_nothing_that_takes_long(tmp_path: Path) -> None:
     busybox_store(tmp_path / "store", driver="copy").close()
     oci = [sys.executable, "-m", "oci", "--root", str(tmp_path / "store")]

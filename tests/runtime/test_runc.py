@@ -23,7 +23,7 @@ from oci.runtime.trial import find
 from tests.support.boxes import Extra, contain, image_of, make_root
 from tests.support.namespaces import rootless
 from tests.support.peers import need
-from tests.support.users import as_user
+from tests.support.users import as_user, in_child
 
 FAKE = Found(path="/nonexistent/runc", name="runc", version="1", seccomp=True, file="")
 
@@ -98,7 +98,7 @@ def test_without_a_runtime_there_is_one_line_that_says_what_to_install(folder: s
 )
 def test_a_program_that_is_no_runtime_is_not_taken(folder: str, tmp_path: Path, script: str, reason: str) -> None:
     with pytest.raises(RuntimeFailed, match=reason):
-        as_user(find, folder, (program(tmp_path / "runc", script),), uid=os.geteuid(), gid=os.getegid())
+        in_child(lambda: find(folder, (program(tmp_path / "runc", script),)))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
