@@ -107,7 +107,7 @@ class Worker:
                 deed()
                 self.done[deed.__name__] = self.done.get(deed.__name__, 0) + 1
             except EXPECTED:
-                pass
+                reap()  # what `exec` had started in one that ended: unreaped, it would keep that one from ending
 
     def pull(self) -> None:
         from oci.layout.layout import Layout
@@ -278,6 +278,7 @@ def settle(store: Store) -> None:
 
 
 def reap() -> None:
+    """Children that have ended, ours by their parents' death."""
     with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
