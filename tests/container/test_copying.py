@@ -13,7 +13,7 @@ from oci.container.copying import copy_in, copy_out, tar_in
 from oci.container.inside import Mounted
 from oci.errors import DestinationError, LimitExceeded, NotFound, SourceError, UnsafeEntry, WrongState
 from tests.support.copying import archive, files, inside, make_box, make_host
-from tests.support.peers import need_podman, peer
+from tests.support.peers import need_mountable_root, need_podman, peer
 
 ROOT = os.geteuid() == 0
 
@@ -114,6 +114,7 @@ def test_cp_out_of_a_container_by_dockers_table(
 
 def test_podman_reads_the_table_alike(box: Path, host: Path, tmp_path: Path, vfs: list[str]) -> None:
     need_podman()
+    need_mountable_root("podman")
     if not ROOT:
         pytest.skip("a store of podman's for a test alone needs root")
     command = ["podman", *vfs]

@@ -120,6 +120,8 @@ def _contain(settings: RunSettings, image: ImageConfig, extra: Extra, known: str
     if extra.before is not None:
         extra.before()
     process.subreaper()
+    if namespaces.is_initial():
+        namespaces.unshare_mounts()  # as who starts containers does: where root is no mount point, runtimes need one
     work = tempfile.mkdtemp(prefix="ocikit-box-")
     os.chmod(work, 0o711)
     try:
