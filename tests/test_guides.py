@@ -22,7 +22,7 @@ from oci.transports.copy_list import Sync, read_list
 from tests.support.containers import busybox_layout
 from tests.support.images import tar_layer
 from tests.support.namespaces import need_mounts, need_user_namespaces
-from tests.support.peers import need
+from tests.support.peers import need, need_runc
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -141,6 +141,8 @@ def test_the_guides_to_volumes_the_store_and_what_containers_wrote_run_as_they_s
         need_mounts()
     else:
         need_user_namespaces()
+    if page == "containers-data.md":
+        need_runc()  # a bundle is for it alone
     there = Place(tmp_path / "work", "registry.example")
     box = tar_layer({"srv/": None, "srv/hello": b"from the image\n"})
     (there.folder / "store").mkdir(mode=0o700)

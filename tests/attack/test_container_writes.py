@@ -69,7 +69,7 @@ def test_directories_deeper_than_a_path_can_say(tmp_path: Path, driver: str) -> 
         for name, look in LOOKS.items():
             with pytest.raises(OciError, match=f"a path of more than {MAX_PATH} bytes"):
                 look(box, tmp_path / name.replace(" ", ""))
-        assert disk_bytes(str(written)) > 0
+        assert disk_bytes(str(written)) >= 100 * os.stat(written).st_blocks * 512  # on tmpfs directories take none
         remove(box)
         assert os.listdir(tmp_path / "store/containers") == []
 

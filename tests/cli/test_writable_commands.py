@@ -17,7 +17,7 @@ from oci.linux import mounts
 from tests.support.containers import busybox_store
 from tests.support.images import tar_layer
 from tests.support.namespaces import as_rootless_user, need_mounts
-from tests.support.peers import ROOT, need
+from tests.support.peers import ROOT, need, need_runc
 
 LAYER = tar_layer({"./": None, "srv/": None, "srv/a": b"a\n"})
 
@@ -172,6 +172,7 @@ def test_bundle_refuses_what_it_cannot_be(place: Path) -> None:
     ):
         assert said in ocikit(*words, status=2).stderr
     ocikit("bundle", "busybox", "b", "-v", "data:/data", "-e", "A=1", "--", "sh", "-c", "echo $A > /data/x")
+    need_runc()
     subprocess.run(["runc", "--root", "run", "run", "-b", "b", "one"], check=True)
     assert Path("store/volumes/data/data/x").read_text() == "1\n"
 

@@ -16,7 +16,7 @@ import pytest
 from oci.runtime import capabilities
 from oci.runtime.settings import MountSetting, RunSettings
 from tests.support.boxes import contain, make_root
-from tests.support.peers import need, need_podman, peer, vfs_store
+from tests.support.peers import need, need_podman, need_runc, peer, vfs_store
 
 PYTHON = "/usr/bin/python3"
 FOLDERS = tuple(folder for folder in ("/usr", "/lib", "/lib64") if os.path.isdir(folder))
@@ -69,7 +69,8 @@ Podman = Callable[..., str]
 
 @pytest.fixture(scope="module")
 def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
-    need("busybox", "runc")
+    need("busybox")
+    need_runc()
     need_podman()
     if os.geteuid() != 0:
         pytest.skip("needs root, as the containers that it is compared with")

@@ -22,7 +22,7 @@ from oci.storage.store import Store
 from tests.support.containers import busybox_store
 from tests.support.images import LayerBlob, tar_layer
 from tests.support.namespaces import as_rootless_user, need_mounts, need_overlay
-from tests.support.peers import need
+from tests.support.peers import need, need_runc
 
 LAYER = tar_layer(
     {
@@ -38,7 +38,8 @@ LAYER = tar_layer(
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    need("runc", "busybox")
+    need_runc()
+    need("busybox")
     need_mounts()
     (tmp_path / "store").mkdir(0o700)
     with busybox_store(tmp_path / "store", LAYER) as made:
@@ -112,7 +113,8 @@ def test_a_copy_has_all_files_and_needs_no_store(store: Store, tmp_path: Path) -
 
 @pytest.mark.parametrize("thin", [True, False])
 def test_volumes_are_filled_with_what_the_image_has(thin: bool, tmp_path: Path) -> None:
-    need("runc", "busybox")
+    need_runc()
+    need("busybox")
     need_mounts()
     (tmp_path / "store").mkdir(0o700)
     (tmp_path / "bound").mkdir()
@@ -168,7 +170,8 @@ def test_named_volumes_need_somebody_who_has_them(store: Store, tmp_path: Path) 
 
 
 def test_too_many_layers_for_one_mount_are_told(tmp_path: Path) -> None:
-    need("runc", "busybox")
+    need_runc()
+    need("busybox")
     need_overlay()
     (tmp_path / "store").mkdir(0o700)
     many: list[LayerBlob] = [tar_layer({f"n{number}": b"x"}) for number in range(130)]
@@ -221,7 +224,8 @@ USER_CASES: list[tuple[tuple[str, ...], str | None, bool, bool]] = [
 def test_an_ordinary_users_bundle_runs_by_his_own_runc(
     words: tuple[str, ...], driver: str | None, ranges: bool, thin: bool
 ) -> None:
-    need("runc", "busybox")
+    need_runc()
+    need("busybox")
     command = "id -u; cat /data/seed; echo w > /new && cat /new; ls -ln /srv/a"
     said, names = as_rootless_user(_as_user, words, driver, command, ranges=ranges)
     assert said.splitlines()[:3] == ["0", "seed", "w"]

@@ -22,7 +22,7 @@ from oci.runtime.settings import RunSettings
 from oci.runtime.trial import find
 from tests.support.boxes import Extra, contain, image_of, make_root
 from tests.support.namespaces import rootless
-from tests.support.peers import need
+from tests.support.peers import need, need_runc
 from tests.support.users import as_user, in_child
 
 FAKE = Found(path="/nonexistent/runc", name="runc", version="1", seccomp=True, file="")
@@ -180,6 +180,7 @@ def _life(work: str) -> dict[str, Any]:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_the_life_of_a_container(tmp_path: Path) -> None:
+    need_runc()  # before any mount namespace of ours
     need("runc", "busybox")
     tmp_path.chmod(0o755)
     (tmp_path / "box").mkdir()

@@ -169,7 +169,7 @@ def test_a_tree_deeper_than_open_files_is_counted_and_removed(store: Store) -> N
         fd = deeper
     os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=fd))
     os.close(fd)
-    assert store.volumes.size("data") >= 2000 * 4096
+    assert store.volumes.size("data") >= 2000 * os.stat(volume.path).st_blocks * 512  # on tmpfs folders take none
     store.volumes.remove("data")
     assert os.listdir(f"{store.root}/volumes") == []
 

@@ -30,6 +30,12 @@ def need_mountable_root(what: str) -> None:
         pytest.skip(f"{what} can't work in a chroot whose root directory is not a mount point")
 
 
+def need_runc() -> None:
+    """Skip the test where plain runc is missing, or can't run: it remounts the root directory first."""
+    need("runc")
+    need_mountable_root("runc by itself")
+
+
 def need_buildah() -> None:
     """Skip the test where buildah is missing, or can't unpack layers."""
     need("buildah")
