@@ -148,9 +148,10 @@ def run_settings(
         dns_search=tuple(many("dns_search")),
         dns_options=tuple(many("dns_option")),
         publish=publish,
-        memory=_bytes("--memory", text("memory")),
-        memory_swap=-1 if asked.get("memory_swap") == "-1" else _bytes("--memory-swap", text("memory_swap")),
-        cpus=None if text("cpus") is None else decimal("--cpus", asked["cpus"]),
+        # 0 is docker's word for no limit, in all three.
+        memory=_bytes("--memory", text("memory")) or None,
+        memory_swap=-1 if asked.get("memory_swap") == "-1" else _bytes("--memory-swap", text("memory_swap")) or None,
+        cpus=None if text("cpus") in (None, "0") else decimal("--cpus", asked["cpus"]),
         cpu_shares=_whole("--cpu-shares", text("cpu_shares"), least=2, most=262144),
         pids_limit=_whole("--pids-limit", text("pids_limit"), least=-1),
         labels=parse_labels(many("label")),

@@ -101,7 +101,9 @@ def test_limits_are_read() -> None:
         UlimitSetting(name="nproc", soft=10, hard=10),
         UlimitSetting(name="core", soft=-1, hard=-1),
     )
-    assert "expected a number above 0" in wrong(cpus="0")
+    assert "expected a number above 0" in wrong(cpus="0.0")
+    unlimited = settings(memory="0", memory_swap="0", cpus="0")
+    assert (unlimited.memory, unlimited.memory_swap, unlimited.cpus) == (None, None, None)
     assert "from 2 to 262144" in wrong(cpu_shares="1")
     assert "the soft limit is above the hard one" in wrong(ulimit=["nofile=2:1"])
     assert "the soft limit is above the hard one" in wrong(ulimit=["nofile=-1:1"])
