@@ -147,7 +147,8 @@ def test_the_guides_to_volumes_the_store_and_what_containers_wrote_run_as_they_s
     box = tar_layer({"srv/": None, "srv/hello": b"from the image\n"})
     (there.folder / "store").mkdir(mode=0o700)
     busybox_layout(there.folder / "store/images", box, name="docker.io/library/box:latest")
-    there.environ.update(OCIKIT_ROOT=str(there.folder / "store"))
+    (there.folder / "run").mkdir(mode=0o700)
+    there.environ.update(OCIKIT_ROOT=str(there.folder / "store"), XDG_RUNTIME_DIR=str(there.folder / "run"))
     out = there.sh(*commands(page))
     if page == "volumes.md":
         assert out.count("from the image") == 2

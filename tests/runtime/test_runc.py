@@ -21,7 +21,7 @@ from oci.runtime.runc import Runtime
 from oci.runtime.settings import RunSettings
 from oci.runtime.trial import find
 from tests.support.boxes import Extra, contain, image_of, make_root
-from tests.support.namespaces import rootless
+from tests.support.namespaces import need_mounts, rootless
 from tests.support.peers import need, need_runc
 from tests.support.users import as_user, in_child
 
@@ -97,6 +97,8 @@ def test_without_a_runtime_there_is_one_line_that_says_what_to_install(folder: s
     ],
 )
 def test_a_program_that_is_no_runtime_is_not_taken(folder: str, tmp_path: Path, script: str, reason: str) -> None:
+    if "--version" in script:
+        need_mounts()  # the trial is in a mount namespace
     with pytest.raises(RuntimeFailed, match=reason):
         in_child(lambda: find(folder, (program(tmp_path / "runc", script),)))
 
