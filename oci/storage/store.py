@@ -142,7 +142,8 @@ def _make_folders(root: str, create: bool) -> None:
         raise StoreError(root, "everybody may write there, which is no place for a store; choose another with --root")
     if not create and not is_store(root):
         raise StoreError(root, "is not a store of ocikit")
-    if create and not is_store(root) and (foreign := set(os.listdir(root)) - {*FOLDERS, LOCK}):
+    # In this order: what another process makes at this moment is listed only with the database, or after it.
+    if create and (foreign := set(os.listdir(root)) - {*FOLDERS, LOCK}) and not is_store(root):
         raise StoreError(root, f"is no store of ocikit, and not empty: it has {min(foreign)!r}; choose an empty folder")
     for name in FOLDERS:
         try:

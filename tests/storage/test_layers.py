@@ -9,6 +9,7 @@ import shutil
 import signal
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -173,6 +174,8 @@ def run_together(count: int, work: Callable[[int], None]) -> None:
                 os.read(reading, 1)
                 work(number)
                 status = 0
+            except BaseException:  # noqa: BLE001 - said here, and counted by the status
+                traceback.print_exc()
             finally:
                 os._exit(status)
         children.append(child)
