@@ -115,6 +115,7 @@ class Applier:
             self._apply(TarReader(chunks), bottom=number == 0)
         finally:
             self._tree.close()
+        self._pending.close_layer(number, self._shadow)
         self._shadow.end_layer()
         self._pending.end_layer(number, self._shadow)
 

@@ -5,7 +5,7 @@ higher layer replaced or deleted is never written at all. Such a link gets an em
 end:
 
 - Where the target shows in the finished tree and no layer down to the linking one hides it, it is linked to. It is the
-  file that the linking layer saw.
+  file that the linking layer saw: a lower layer's, or one of its own that stands behind the link in its tar.
 - Otherwise the linking layer and those below it are read once more, for the target as the linking layer saw it.
   A target that only the linking layer's own whiteout deletes counts as there (a rename of a hard-linked file).
 
@@ -60,6 +60,7 @@ class PendingLinks:
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
         self._own: dict[bytes, bytes] = {}  # of the layer being applied: placeholder → target
+        self._outward: list[tuple[bytes, bytes]] = []  # those of them that no file of the layer itself is the target of
         self._late: list[tuple[bytes, bytes]] = []  # to be linked to what shows
         self._wanted: dict[tuple[int, bytes], _Wanted] = {}
 
@@ -80,8 +81,8 @@ class PendingLinks:
             for path in paths:
                 self._own.pop(path, None)
 
-    def end_layer(self, layer: int, shadow: Shadow) -> None:
-        """Decide how each link of the layer is settled; call it after `Shadow.end_layer`."""
+    def close_layer(self, layer: int, shadow: Shadow) -> None:
+        """Tell links to files of the layer itself, which came later, from others; call it before `Shadow.end_layer`."""
         own = self._own
         settled: dict[bytes, bytes] = {}  # placeholder → the target behind a chain of placeholders
         for path in own:
@@ -96,14 +97,29 @@ class PendingLinks:
             for link in chain:
                 settled[link] = target
         for path, target in settled.items():
-            if shadow.shows(target, HARDLINK) and target not in own and PREFIX not in target:
+            parent, name = split(target)
+            if target in own:
+                self._want(layer, path, target)
+            elif name in shadow.own_names(parent):
                 self._late.append((path, target))
             else:
-                key = (layer, target)
-                if key not in self._wanted:
-                    self._wanted[key] = _Wanted(layer, target)
-                self._wanted[key].names.append(path)
+                self._outward.append((path, target))
         self._own = {}
+
+    def end_layer(self, layer: int, shadow: Shadow) -> None:
+        """Decide how each other link of the layer is settled; call it after `Shadow.end_layer`."""
+        for path, target in self._outward:
+            if shadow.shows(target, HARDLINK) and PREFIX not in target:
+                self._late.append((path, target))
+            else:
+                self._want(layer, path, target)
+        self._outward = []
+
+    def _want(self, layer: int, path: bytes, target: bytes) -> None:
+        key = (layer, target)
+        if key not in self._wanted:
+            self._wanted[key] = _Wanted(layer, target)
+        self._wanted[key].names.append(path)
 
     def take(self) -> list[tuple[bytes, bytes]]:
         """Hand over the links of the only layer, as (placeholder, target): somebody else settles them.
