@@ -10,10 +10,9 @@ import errno
 import os
 import select
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 from oci.container.console import is_terminal, raw_terminal, size_of
 from oci.container.detach_keys import KeyScanner
@@ -32,6 +31,7 @@ from oci.container.frames import (
 )
 from oci.container.launch import Channel
 from oci.container.signals import FORWARDED
+from oci.container.waking import woken_by
 
 __all__ = ["Loop"]
 
@@ -199,26 +199,12 @@ class Loop:
 
     # Signals
 
-    @contextmanager
-    def _signals(self) -> Iterator[int | None]:
-        """Signals become events of the loop; afterwards all is as it was. Only the main thread has any."""
-        if threading.current_thread() is not threading.main_thread():
-            yield None
-            return
+    def _signals(self) -> AbstractContextManager[int | None]:
+        """Signals become events of the loop; see waking.py."""
         wanted: tuple[int, ...] = FORWARDED if self._forward is not None or self._terminal is not None else ()
         if self._terminal is not None:
             wanted = (*wanted, signal.SIGWINCH)
-        reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        before_fd = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-        before = {number: signal.signal(number, lambda number, at: None) for number in wanted}
-        try:
-            yield reading
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            signal.set_wakeup_fd(before_fd)
-            os.close(reading)
-            os.close(writing)
+        return woken_by(dict.fromkeys(wanted, lambda number: None))  # `_hear` reads which it was
 
     def _hear(self, fd: int) -> None:
         with suppress(BlockingIOError):

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import select
 import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 from oci.container.console import is_terminal, raw_terminal, set_size, size_of
 from oci.container.detach_keys import KeyScanner
+from oci.container.waking import Handler, woken_by
 
 __all__ = ["Detached", "relay"]
 
@@ -108,22 +107,9 @@ def _size(source: int, master: int) -> None:
         set_size(master, *size)
 
 
-@contextmanager
-def _woken(terminal: int | None, master: int, killed_by: list[int]) -> Iterator[int | None]:
+def _woken(terminal: int | None, master: int, killed_by: list[int]) -> AbstractContextManager[int | None]:
     """SIGWINCH gives the terminal our size; what would kill us is noted, so that our terminal is put back before."""
-    if threading.current_thread() is not threading.main_thread():
-        yield None
-        return
-    reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    before_fd = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    before = {number: signal.signal(number, lambda number, at: killed_by.append(number)) for number in _DEADLY}
+    handlers: dict[int, Handler] = dict.fromkeys(_DEADLY, killed_by.append)
     if terminal is not None:
-        before[signal.SIGWINCH] = signal.signal(signal.SIGWINCH, lambda number, at: _size(terminal, master))
-    try:
-        yield reading
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(before_fd)
-        os.close(reading)
-        os.close(writing)
+        handlers[signal.SIGWINCH] = lambda number: _size(terminal, master)
+    return woken_by(handlers)
