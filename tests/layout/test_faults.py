@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import textwrap
@@ -19,41 +18,15 @@ from oci.layout.walk import walk
 from oci.transports.copy import copy
 from oci.transports.from_archive import ArchiveDestination
 from oci.transports.names import open_destination, open_source
+from tests.support import effects
 from tests.support.images import LayoutMaker, tar_layer
 
 EFFECTS = ("open", "write", "fsync", "rename", "mkdir", "unlink", "close", "pwrite")
 
 
 def killed_before(moment: int, action: Callable[[], object]) -> bool:
-    """Run an action in a child process that is killed before its `moment`-th effect; False if it had fewer."""
-    child = os.fork()
-    if child == 0:
-        count = 0
-
-        def counting(call: Callable[..., object]) -> Callable[..., object]:
-            def wrapper(*args: object, **keywords: object) -> object:
-                nonlocal count
-                count += 1
-                if count == moment:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return call(*args, **keywords)
-
-            return wrapper
-
-        for name in EFFECTS:
-            setattr(os, name, counting(getattr(os, name)))
-        status = 1
-        try:
-            action()
-            status = 0
-        finally:
-            os._exit(status)
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        return True
-    assert os.waitstatus_to_exitcode(status) == 0
-    return False
+    """See effects.py."""
+    return effects.killed_before(moment, action, EFFECTS)
 
 
 def check_whole(layout: Layout) -> None:

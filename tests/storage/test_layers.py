@@ -23,6 +23,7 @@ from oci.storage.images import find
 from oci.storage.layers import LayerFolder
 from oci.storage.store import Store
 from oci.unpack.rootfs import unpack
+from tests.support import effects
 from tests.support.images import Entries, LayoutMaker, tar_layer
 from tests.support.namespaces import need_overlay, rootless
 from tests.support.trees import differences, snapshot
@@ -253,37 +254,13 @@ EFFECTS = (
 
 
 def killed_before(moment: int, action: Callable[[], object]) -> bool:
-    """Run an action in a child process that is killed before its `moment`-th effect; False if it had fewer."""
-    child = os.fork()
-    if child == 0:
-        left = moment
+    """See effects.py; with one worker, so that the moments have an order."""
 
-        def counting(call: Callable[..., object]) -> Callable[..., object]:
-            def wrapper(*args: object, **keywords: object) -> object:
-                nonlocal left
-                left -= 1
-                if not left:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return call(*args, **keywords)
-
-            return wrapper
-
-        for name in EFFECTS:
-            setattr(os, name, counting(getattr(os, name)))
+    def prepare(counting: Callable[[effects.Call], effects.Call]) -> None:
         vars(making)["sync_file_system"] = counting(vars(making)["sync_file_system"])
         making.WORKERS = 1
-        status = 1
-        try:
-            action()
-            status = 0
-        finally:
-            os._exit(status)
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        return True
-    assert os.waitstatus_to_exitcode(status) == 0
-    return False
+
+    return effects.killed_before(moment, action, EFFECTS, prepare=prepare)
 
 
 def test_killed_at_any_moment_a_layer_is_whole_or_not_there(root: Path, tmp_path: Path) -> None:
