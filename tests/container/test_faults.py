@@ -266,6 +266,24 @@ def test_a_store_that_is_moved_while_a_container_runs(store: Store, tmp_path: Pa
         os.rename(tmp_path / "moved", store.root)
 
 
+def killed(container: Container, verb: str, patch: str) -> None:
+    """Do something to a container in a process of its own, which is killed where `patch` puts `die`."""
+    code = f"""
+import os, sys, time
+from oci.container import launch, lifecycle, removing
+from oci.container.container import Container
+from oci.storage.containers import Containers
+from oci.storage.store import Store
+def die(*args): os.kill(os.getpid(), 9)
+{patch}
+with Store.open(sys.argv[1], clock=time.time_ns) as store:
+    lifecycle.{verb}(Container.find(store, sys.argv[2]))
+"""
+    words = [sys.executable, "-c", code, container.store.root, container.id]
+    done = subprocess.run(words, env={"PYTHONPATH": str(ROOT)})
+    assert done.returncode == -signal.SIGKILL
+
+
 @pytest.mark.parametrize("moment", ["before-order", "after-order", "after-answer"])
 def test_a_command_killed_while_it_starts_a_container(store: Store, moment: str) -> None:
     container = container_of(store, *SLEEP)
@@ -274,19 +292,7 @@ def test_a_command_killed_while_it_starts_a_container(store: Store, moment: str)
         "after-order": "launch.Channel.answer = die",
         "after-answer": "launch.Channel.close = die",
     }
-    code = f"""
-import os, sys, time
-from oci.container import execute, launch, lifecycle
-from oci.container.container import Container
-from oci.container.lifecycle import start
-from oci.storage.store import Store
-def die(*args): os.kill(os.getpid(), 9)
-{patches[moment]}
-with Store.open(sys.argv[1], clock=time.time_ns) as store:
-    start(Container.find(store, sys.argv[2]))
-"""
-    done = subprocess.run([sys.executable, "-c", code, store.root, container.id], env={"PYTHONPATH": str(ROOT)})
-    assert done.returncode == -signal.SIGKILL
+    killed(container, "start", patches[moment])
     with store.containers.lock(container.id):  # whoever was starting it has done so, or given up
         pass
     reconcile(container)
@@ -304,20 +310,7 @@ def test_a_command_killed_while_it_removes(store: Store, step: str) -> None:
         "driver": "Container.driver = property(die)",
         "row": "Containers.remove = die",
     }
-    code = f"""
-import os, sys, time
-from oci.container import removing
-from oci.container.container import Container
-from oci.container.lifecycle import remove
-from oci.storage.containers import Containers
-from oci.storage.store import Store
-def die(*args): os.kill(os.getpid(), 9)
-{patches[step]}
-with Store.open(sys.argv[1], clock=time.time_ns) as store:
-    remove(Container.find(store, sys.argv[2]))
-"""
-    done = subprocess.run([sys.executable, "-c", code, store.root, container.id], env={"PYTHONPATH": str(ROOT)})
-    assert done.returncode == -signal.SIGKILL
+    killed(container, "remove", patches[step])
     (left,) = status(store)
     assert left.row.status == "removing"
     with pytest.raises(OciError):
